@@ -1,0 +1,78 @@
+"""The convolutional network.
+
+Every network of this study takes float images (N, 1, 28, 28) with values in [0, 1] and returns
+logits (N, 10). Normalisation happens inside, so notebooks, the page and a user's script all feed
+the same thing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+# Mean and standard deviation of all pixels of the training images, after division by 255.
+PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
+
+
+class Normalize(nn.Module):
+    """First layer of every network: checks its input and brings it to mean 0, deviation 1."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return ``images`` normalised, in the same shape.
+
+        Raises:
+            ValueError: the shape is not (N, 1, 28, 28).
+            TypeError: the values are not floating-point numbers.
+        """
+        if images.ndim != 4 or images.shape[1:] != (1, 28, 28):
+            raise ValueError(f"expected images (N, 1, 28, 28), got {tuple(images.shape)}")
+        if not images.is_floating_point():
+            raise TypeError(
+                f"expected floating-point images in [0, 1], got {images.dtype}; "
+                "mnist.to_float turns uint8 images into them"
+            )
+        return (images - PIXEL_MEAN) / PIXEL_STD
+
+
+class CNN(nn.Module):
+    """Two blocks of convolution, batch normalisation, pooling and ReLU, then two linear layers.
+
+    With the defaults it has 417 578 trainable parameters.
+
+    Args:
+        channels: feature maps of the first and of the second block.
+        hidden_size: units of the first linear layer, the features seen by the last one.
+        dropout: probability that one of those units is dropped while training.
+    """
+
+    def __init__(
+        self, channels: tuple[int, int] = (16, 32), hidden_size: int = 256, dropout: float = 0.2
+    ):
+        super().__init__()
+        # What load_model needs to build the same network again.
+        self.arguments = {"channels": channels, "hidden_size": hidden_size, "dropout": dropout}
+        self.features = nn.Sequential(
+            Normalize(),
+            _block(1, channels[0]),  # (N, 16, 14, 14)
+            _block(channels[0], channels[1]),  # (N, 32, 7, 7)
+            nn.Flatten(),  # (N, 1568)
+            nn.Linear(channels[1] * 7 * 7, hidden_size),
+            nn.Dropout(dropout),
+            nn.ReLU(),  # (N, 256)
+        )
+        self.classifier = nn.Linear(hidden_size, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, 10) for float images (N, 1, 28, 28) in [0, 1]."""
+        return self.classifier(self.features(images))
+
+
+def _block(in_channels: int, out_channels: int) -> nn.Sequential:
+    # Pooling comes before ReLU: the maximum is the same either way, and a quarter of the values
+    # is left for ReLU to touch.
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=5, padding=2),
+        nn.BatchNorm2d(out_channels),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+    )
