@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import pickle
 import platform
 import sys
@@ -91,8 +90,8 @@ def fit(
         progress: show a line of text that follows the epochs.
 
     Returns:
-        One row an epoch: ``epoch`` (from 1), ``lr`` (at its end), ``train_loss`` (nats) and
-        ``train_accuracy`` (0 to 1), both as met while learning: with dropout, by weights that
+        One row an epoch: ``epoch`` (from 1), ``learning_rate`` (at its end), ``train_loss`` (nats)
+        and ``train_accuracy`` (0 to 1), both as met while learning: with dropout, by weights that
         change within the epoch; ``gradient_norm`` (mean over the batches, before clipping), where
         clipped; ``valid_loss`` and ``valid_accuracy`` after the epoch, where given; ``seconds``.
 
@@ -205,7 +204,7 @@ def save_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         torch.save(content, Path(folder) / path.name)
-        os.replace(Path(folder) / path.name, path)
+        (Path(folder) / path.name).replace(path)
 
 
 def load_model(path: str | Path) -> nn.Module:
@@ -275,7 +274,7 @@ def _train_epoch(model, train, optimizer, scheduler, batch_size, clip_norm, prec
         loss_sum += loss.detach() * len(batch)
         correct += num_correct(logits, batch.labels)
     row = {
-        "lr": scheduler.get_last_lr()[0],
+        "learning_rate": scheduler.get_last_lr()[0],
         "train_loss": loss_sum.item() / len(train),
         "train_accuracy": correct / len(train),
     }

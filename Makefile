@@ -1,0 +1,53 @@
+# Every target works first on a fresh clone: it makes .venv and installs what it needs.
+
+NOTEBOOKS = train.ipynb
+PYTHON ?= python3
+BIN = .venv/bin
+EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace \
+	--ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.record_timing=False \
+	--ExecutePreprocessor.coalesce_streams=True
+
+.PHONY: help run test lint benchmark tensorboard clean
+
+help:
+	@echo "make run          train everything: execute the notebooks in place"
+	@echo "make test         run every test; no committed file changes"
+	@echo "make lint         check style and formatting"
+	@echo "make benchmark    measure the training speed against the usual loop"
+	@echo "make tensorboard  show the training logs in a browser"
+	@echo "make clean        delete .venv, kept runs and caches"
+
+run: .venv/study
+	@for notebook in $(NOTEBOOKS); do \
+		echo "== $$notebook"; start=$$(date +%s); \
+		$(EXECUTE) $$notebook || exit 1; \
+		echo "   done in $$(( $$(date +%s) - start )) s"; \
+	done
+	@echo "The notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed ones."
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+benchmark: .venv/study
+	$(BIN)/python benchmarks/training_speed.py
+
+tensorboard: .venv/study
+	$(BIN)/tensorboard --logdir runs
+
+.venv/study: requirements.txt constraints.txt
+	@echo "== installing the packages of requirements.txt into .venv (a few minutes, once)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+.venv/dev: .venv/study requirements-dev.txt
+	@echo "== installing the packages of requirements-dev.txt into .venv"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf .venv runs .pytest_cache .ruff_cache __pycache__ */__pycache__ data/MNIST/raw/*-ubyte
