@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace \
 	--ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.record_timing=False \
-	--ExecutePreprocessor.coalesce_streams=True
+	--coalesce-streams
 
 .PHONY: help run test lint benchmark tensorboard clean
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import binomtest
 from torch import nn
@@ -15,8 +19,9 @@ def predict(
     model: nn.Module,
     images: torch.Tensor,
     *,
-    batch_size: int = 1000,
+    batch_size: int = 256,
     precision: torch.dtype = torch.float32,
+    method: str = "forward",
 ) -> torch.Tensor:
     """Return the logits of a network for uint8 images, on the CPU, as float32 (N, 10).
 
@@ -27,14 +32,19 @@ def predict(
         images: uint8, shape (N, 28, 28).
         precision: torch.bfloat16 computes faster where the processor can; reported numbers are
             computed in float32, which every machine has.
+        method: which method of the network to call in place of ``forward``: "features" returns
+            (N, features), "logits_by_row" of a recurrent network (N, 28, 10).
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
-        logits = [model(to_float(batch.to(device))).float() for batch in images.split(batch_size)]
+        outputs = [
+            getattr(model, method)(to_float(batch.to(device))).float()
+            for batch in images.split(batch_size)
+        ]
     model.train(was_training)
-    return torch.cat(logits).cpu()
+    return torch.cat(outputs).cpu()
 
 
 def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
@@ -53,6 +63,11 @@ def num_correct(logits: torch.Tensor, labels: torch.Tensor) -> int:
     return int((logits.argmax(1) == labels).sum())
 
 
+def num_parameters(model: nn.Module) -> int:
+    """Return how many numbers of a network are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of an accuracy of ``correct`` out of ``total``.
 
@@ -66,3 +81,84 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 def evaluate(model: nn.Module, digits: Digits) -> tuple[float, float]:
     """Return loss and accuracy of a network on ``digits``, in float32."""
     return loss_and_accuracy(predict(model, digits.images), digits.labels)
+
+
+def mcnemar(correct_a: torch.Tensor, correct_b: torch.Tensor) -> float:
+    """Return the p-value of the exact McNemar test between two models on the same images.
+
+    Only images that one model has right and the other wrong tell the two apart; were the models
+    equally good, each such image would be a fair coin (McNemar 1947).
+
+    Args:
+        correct_a: bool, shape (N,): whether the first model is right on each image.
+        correct_b: the same for the second.
+    """
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
+    return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+
+
+def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) -> pd.DataFrame:
+    """Return how often a model is right where it is so and so sure (Guo et al. 2017).
+
+    The confidence of an answer is the largest of its ten probabilities; bins are of equal width
+    from 0 to 1, those without an image are left out.
+
+    Returns:
+        One row a bin: ``confidence`` and ``accuracy`` (means, 0 to 1) and ``count`` (images).
+    """
+    confidence, prediction = logits.softmax(1).max(1)
+    table = pd.DataFrame({"confidence": confidence, "accuracy": (prediction == labels).float()})
+    bins = pd.cut(table["confidence"], np.linspace(0, 1, num_bins + 1))
+    groups = table.groupby(bins, observed=True)
+    return groups.mean().assign(count=groups.size()).reset_index(drop=True)
+
+
+def expected_calibration_error(bins: pd.DataFrame) -> float:
+    """Return the mean distance of confidence and accuracy over all images (0 to 1).
+
+    Args:
+        bins: what ``calibration`` returns.
+    """
+    distance = (bins["confidence"] - bins["accuracy"]).abs()
+    return float(np.average(distance, weights=bins["count"]))
+
+
+def result_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the results as they are published: one row a model, every number as text.
+
+    Args:
+        results: numbers, as in ``visualizations/results.csv``: model, parameters, epochs,
+            training seconds, errors, and accuracies and interval from 0 to 1.
+    """
+
+    def percent(column: str) -> pd.Series:
+        return results[column].map(lambda x: "-" if pd.isna(x) else f"{x:.2%}")
+
+    interval = percent("test low") + " to " + percent("test high")
+    return pd.DataFrame(
+        {
+            "model": results["model"],
+            "parameters": results["parameters"].map("{:,.0f}".format),
+            "epochs": results["epochs"].map("{:.0f}".format),
+            "training seconds": results["training seconds"].map("{:.0f}".format),
+            "train accuracy": percent("train accuracy"),
+            "validation accuracy": percent("validation accuracy"),
+            "test accuracy": percent("test accuracy"),
+            "95 % interval": interval,
+            "errors": results["errors"].map("{:.0f}".format),
+        }
+    )
+
+
+def write_between(path: str | Path, marker: str, text: str) -> None:
+    """Replace what stands between ``<!-- marker -->`` and ``<!-- /marker -->`` in a file.
+
+    Raises:
+        ValueError: the file does not have each of the two markers once.
+    """
+    start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    content = Path(path).read_text(encoding="utf-8")
+    if content.count(start) != 1 or content.count(end) != 1:
+        raise ValueError(f"{path} must have {start} and {end} once each")
+    before, after = content.split(start)[0], content.split(end)[1]
+    Path(path).write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")

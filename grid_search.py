@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
@@ -34,6 +35,7 @@ from tqdm import tqdm
 import training
 from evaluation import loss_and_accuracy, predict
 from mnist import Digits, to_float
+from network import Normalize
 
 FIT_SETTINGS = {
     name: parameter.default
@@ -58,7 +60,8 @@ class Run:
         Raises:
             ValueError: a setting is unknown or missing; the message names it.
         """
-        settings = dict(settings)
+        # A number taken from a table is NumPy's, and would neither go into JSON nor be found again.
+        settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
         network = settings.pop("network", None)
         if network not in training.NETWORKS.values():
             raise ValueError(f"network must be one of {list(training.NETWORKS)}, got {network!r}")
@@ -139,7 +142,7 @@ def search(
     for run in runs:
         training.check_settings(len(train), **run.fit_settings)
         run.network(**run.arguments)  # raises here, rather than in the middle of the search
-    data_hash = joblib.hash([digits and vars(digits) for digits in (train, valid)])
+    data_hash = _data_hash(train, valid)
     identities = [run.identity(data_hash) for run in runs]
     folders = [Path(runs_dir) / study / _folder_name(identity) for identity in identities]
 
@@ -157,8 +160,14 @@ def search(
         return_as="generator_unordered",
     )(jobs)
     kept = [_read_result(folder) for folder in folders if folder not in todo]
-    with tqdm(total=len(folders), initial=len(kept), desc=study, unit="run", file=sys.stdout,
-              disable=not progress) as bar:  # fmt: skip
+    with tqdm(
+        total=len(folders),
+        initial=len(kept),
+        desc=study,
+        unit="run",
+        file=sys.stdout,
+        disable=not progress,
+    ) as bar:
         _show_best(bar, kept)
         for folder, files in results:
             _write(folder, files)
@@ -170,7 +179,7 @@ def search(
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the histories of all runs of a search as one table, the run's settings beside."""
-    settings = [name for name in runs if name in runs.attrs["settings"]]
+    settings = list(runs.columns[: runs.columns.get_loc("status")])
     return pd.concat(
         [
             _read_history(Path(run["folder"])).assign(**run[settings].to_dict())
@@ -199,11 +208,15 @@ def _default_workers() -> int:
     return joblib.cpu_count(only_physical_cores=True)
 
 
+def _data_hash(*parts: Digits | None) -> str:
+    return joblib.hash([(p.images.numpy(), p.labels.numpy()) if p else None for p in parts])[:12]
+
+
 def _code_hash(network: type[nn.Module]) -> str:
     """Hash of the code that a training passes through; comments and formatting do not count."""
     parts = (
         inspect.getmodule(network),
-        inspect.getmodule(training.CNN),
+        Normalize,
         training.fit,
         training._train_epoch,
         training._scheduler,
@@ -325,6 +338,4 @@ def _table(grid: dict | list[dict], points: list[dict], folders: list[Path]) -> 
     for row in rows:
         if "network" in row:
             row["network"] = row["network"].__name__
-    table = pd.DataFrame(rows)
-    table.attrs["settings"] = columns
-    return table
+    return pd.DataFrame(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
@@ -12,6 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 # Okabe and Ito's colours, which colour-blind readers can tell apart; right and wrong are told
 # apart by more than colour wherever both are drawn.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#767676"
+COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)
 
 plt.rcParams.update(
     {
@@ -62,25 +64,109 @@ def training_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
     return figure
 
 
-def heat_map(
-    runs: pd.DataFrame, value: str, label: str, title: str, *, best: str = "min", fmt: str = ".4f"
-) -> plt.Figure:
-    """One cell for each learning rate and batch size; the best one framed.
+def validation_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
+    """Training and validation loss by epoch: a panel for each learning rate.
 
     Args:
-        runs: what ``grid_search.search`` returns, with columns lr, batch_size and ``value``.
-        label: name and unit of the value.
-        best: "min" or "max".
+        histories: what ``grid_search.histories`` returns, with columns lr and batch_size.
     """
-    cells = runs.pivot(index="batch_size", columns="lr", values=value)
-    figure, ax = plt.subplots(figsize=(9, 1.6 + 0.9 * len(cells)))
-    colours = "viridis_r" if best == "min" else "viridis"
-    sns.heatmap(
-        cells, annot=True, fmt=fmt, cmap=colours, robust=True, ax=ax, cbar_kws={"label": label}
+    rates = sorted(histories["lr"].unique())
+    figure, axes = plt.subplots(
+        1, len(rates), figsize=(11, 4), sharey=True, sharex=True, squeeze=False
     )
-    row, column = divmod(getattr(cells.to_numpy(), f"arg{best}")(), cells.shape[1])
-    ax.add_patch(plt.Rectangle((column, row), 1, 1, fill=False, edgecolor=RED, lw=4, clip_on=False))
-    ax.set(xlabel="learning rate (peak of the cycle)", ylabel="batch size")
+    sizes = sorted(histories["batch_size"].unique())
+    for ax, rate in zip(axes[0], rates, strict=True):
+        for size, colour in zip(sizes, COLOURS, strict=False):
+            part = histories.query("lr == @rate and batch_size == @size")
+            ax.plot(
+                part["epoch"],
+                part["train_loss"],
+                color=colour,
+                ls=":",
+                lw=2,
+                label=f"training, batch {size}",
+            )
+            ax.plot(
+                part["epoch"],
+                part["valid_loss"],
+                color=colour,
+                lw=2,
+                marker="o",
+                label=f"validation, batch {size}",
+            )
+        ax.set(title=f"learning rate {rate:g}", xlabel="epoch", yscale="log")
+        ax.set_xticks(sorted(histories["epoch"].unique()))
+        ax.grid(axis="y", alpha=0.3)
+    _plain_ticks(axes[0, 0], histories[["train_loss", "valid_loss"]].stack())
+    axes[0, 0].set_ylabel("loss (nats, log scale)")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2 * len(sizes),
+        frameon=False,
+        fontsize=11,
+    )
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def heat_maps(runs: pd.DataFrame, maps: list[tuple[str, str, str, str]], title: str) -> plt.Figure:
+    """Maps over learning rate and batch size, one below the other, the best cell framed.
+
+    Args:
+        runs: what ``grid_search.search`` returns, with columns lr and batch_size.
+        maps: for each map the column of ``runs``, its name and unit, "min" or "max" for which
+            value is best, and the format of a value.
+    """
+    rows = runs["batch_size"].nunique()
+    figure, axes = plt.subplots(
+        len(maps), 1, figsize=(9, 0.6 + len(maps) * (1.1 + 0.8 * rows)), squeeze=False
+    )
+    for ax, (column, label, best, fmt) in zip(axes[:, 0], maps, strict=True):
+        cells = runs.pivot(index="batch_size", columns="lr", values=column)
+        colours = "viridis_r" if best == "min" else "viridis"
+        # Limits that a single bad run does not stretch, so that the good ones stay apart.
+        sns.heatmap(
+            cells, annot=True, fmt=fmt, cmap=colours, robust=True, ax=ax, cbar_kws={"label": label}
+        )
+        flat = cells.stack()
+        size, rate = flat.idxmin() if best == "min" else flat.idxmax()
+        corner = cells.columns.get_loc(rate), cells.index.get_loc(size)
+        ax.add_patch(plt.Rectangle(corner, 1, 1, fill=False, edgecolor=RED, lw=4, clip_on=False))
+        ax.set(xlabel="learning rate (peak of the cycle)", ylabel="batch size")
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) -> plt.Figure:
+    """One point for each seed, and mean and standard deviation beside, a row for each group.
+
+    Args:
+        runs: with columns ``group``, ``value`` and seed.
+    """
+    figure, ax = plt.subplots(figsize=(9, 1.6 + 0.8 * runs[group].nunique()))
+    for row, (_, part) in enumerate(runs.groupby(group, sort=False)):
+        ax.scatter(part[value], [row] * len(part), s=70, color=BLUE, alpha=0.8, label="one seed")
+        ax.errorbar(
+            part[value].mean(),
+            row + 0.25,
+            xerr=part[value].std(),
+            fmt="D",
+            color=RED,
+            capsize=5,
+            markersize=7,
+            label="mean and standard deviation",
+        )
+    names = runs[group].unique()
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel=label, ylim=(len(names) - 0.4, -0.5))
+    ax.grid(axis="x", alpha=0.3)
+    ax.legend(
+        *(part[:2] for part in ax.get_legend_handles_labels()),
+        frameon=False,
+        bbox_to_anchor=(1.01, 0.5),
+        loc="center left",
+    )
     ax.set_title(title, fontweight="bold")
     return figure
 
@@ -100,20 +186,330 @@ def hindsight(
     errors = num_images * (1 - runs["test_accuracy"])
     ax.scatter(runs[by], errors, s=60, color=BLUE, zorder=2)
     ax.scatter(
-        runs.loc[chosen, by], errors[chosen], s=260, facecolors="none", edgecolors=RED, lw=2.5,
+        runs.loc[chosen, by],
+        errors[chosen],
+        s=260,
+        facecolors="none",
+        edgecolors=RED,
+        lw=2.5,
         label="chosen",
-    )  # fmt: skip
+    )
     for index, run in runs.iterrows():
         ax.annotate(
-            f"{run['lr']:g}, {run['batch_size']}", (run[by], errors[index]), xytext=(9, 0),
-            textcoords="offset points", va="center", fontsize=10,
-        )  # fmt: skip
+            f"{run['lr']:g}, {run['batch_size']}",
+            (run[by], errors[index]),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
+        )
     ax.set(xscale="log", xlabel=label, ylabel=f"errors on {num_images} test images")
     _plain_ticks(ax, runs[by], axis="x")
     ax.margins(x=0.12)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
     ax.set_title(title, fontweight="bold")
+    return figure
+
+
+def learning_curves(histories: pd.DataFrame, columns: list[tuple[str, str]], title: str):
+    """Curves of several networks by epoch, a panel for each column.
+
+    Args:
+        histories: with columns network, epoch and those of ``columns``.
+        columns: name of each column, and its name and unit on the axis.
+    """
+    figure, axes = plt.subplots(1, len(columns), figsize=(4.6 * len(columns), 4.2), squeeze=False)
+    markers = "osD^v"
+    for ax, (column, label) in zip(axes[0], columns, strict=True):
+        for index, (name, part) in enumerate(histories.groupby("network", sort=False)):
+            ax.plot(
+                part["epoch"],
+                part[column],
+                color=COLOURS[index],
+                marker=markers[index],
+                lw=2,
+                label=name,
+            )
+        ax.set(xlabel="epoch", ylabel=label, yscale="log")
+        ax.set_xticks(sorted(histories["epoch"].unique()))
+        _plain_ticks(ax, histories[column])
+        ax.grid(axis="y", alpha=0.3)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=histories["network"].nunique(),
+        frameon=False,
+    )
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def film_strip(image: np.ndarray, label: int, probabilities: dict[str, np.ndarray]) -> plt.Figure:
+    """A digit, and beside it the probability of each class after each of its rows.
+
+    Args:
+        image: uint8, shape (28, 28).
+        probabilities: by network, shape (28 rows, 10 classes).
+    """
+    figure, axes = plt.subplots(
+        1, 1 + len(probabilities), figsize=(10, 3.6), width_ratios=[1.1] + [1] * len(probabilities)
+    )
+    axes[0].imshow(image, cmap="gray_r", aspect="auto")
+    axes[0].set(title=f"the digit: {label}", ylabel="rows read", xticks=[])
+    axes[0].set_yticks([0, 9, 18, 27], [1, 10, 19, 28])
+    for ax, (name, values) in zip(axes[1:], probabilities.items(), strict=True):
+        drawn = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        ax.set(title=name, xlabel="class", xticks=range(10), yticks=[])
+    figure.colorbar(drawn, ax=axes[-1], label="probability")
+    return figure
+
+
+def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure:
+    """Accuracy (0 to 1) after each number of rows read, a line for each network."""
+    figure, ax = plt.subplots(figsize=(9, 4.4))
+    for index, (name, values) in enumerate(accuracies.items()):
+        ax.plot(
+            range(1, len(values) + 1),
+            100 * values,
+            color=COLOURS[index],
+            lw=2.5,
+            ls=("-", "--", "-.")[index % 3],
+            label=name,
+        )
+    ax.axhline(10, color=GREY, ls=":", label="guessing")
+    ax.set(xlabel="rows read, from the top", ylabel="accuracy (%)", ylim=(0, 101), xlim=(1, 28))
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    ax.set_title(title, fontweight="bold")
+    return figure
+
+
+def predictions(images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, title: str):
+    """Digits in rows of 20; a wrong answer has a red frame, and says which digit was taken for
+    which.
+
+    Args:
+        images: uint8, shape (N, 28, 28).
+    """
+    columns = 20
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(11, 0.4 + 0.78 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, label, answer in zip(axes.flat, images, labels, predicted, strict=False):
+        wrong = label != answer
+        ax.imshow(image, cmap="gray_r")
+        ax.set_title(
+            f"{answer} not {label}" if wrong else f"{answer}",
+            fontsize=11,
+            pad=3,
+            color=RED if wrong else "black",
+            fontweight="bold" if wrong else None,
+        )
+        if wrong:
+            ax.axis("on")
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set(visible=True, color=RED, linewidth=3)
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def confusion_matrices(matrices: dict[str, np.ndarray], title: str) -> plt.Figure:
+    """Counts of true against predicted digit. Colour counts the mistakes; the diagonal, a hundred
+    times larger, has none.
+
+    Args:
+        matrices: by data set, int, shape (10 true, 10 predicted).
+    """
+    figure, axes = plt.subplots(
+        1, len(matrices), figsize=(1 + 6.2 * len(matrices), 6), squeeze=False
+    )
+    for ax, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+        diagonal = np.eye(10, dtype=bool)
+        size = 11 if len(matrices) == 1 else 9.5
+        sns.heatmap(
+            matrix,
+            mask=diagonal,
+            annot=True,
+            fmt="d",
+            cmap="Oranges",
+            square=True,
+            linewidths=0.5,
+            linecolor="#dddddd",
+            ax=ax,
+            annot_kws={"size": size},
+            cbar_kws={"label": "mistakes", "shrink": 0.75},
+        )
+        for digit in range(10):
+            ax.text(
+                digit + 0.5,
+                digit + 0.5,
+                matrix[digit, digit],
+                ha="center",
+                va="center",
+                fontsize=size,
+                color=BLUE,
+                fontweight="bold",
+            )
+        wrong = matrix[~diagonal].sum()
+        ax.set(
+            xlabel="predicted digit",
+            ylabel="true digit",
+            title=f"{name}: {wrong} mistakes in {matrix.sum()}",
+        )
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
+    """Accuracy on each digit with its 95 % interval, models side by side.
+
+    Args:
+        tables: by model, one row a digit, with columns accuracy, low, high (0 to 1).
+    """
+    figure, ax = plt.subplots(figsize=(10, 4.4))
+    for index, (name, table) in enumerate(tables.items()):
+        x = np.arange(10) + 0.22 * (index - (len(tables) - 1) / 2)
+        centre = 100 * table["accuracy"].to_numpy()
+        spread = [centre - 100 * table["low"], 100 * table["high"] - centre]
+        ax.errorbar(
+            x, centre, yerr=spread, fmt="osD^"[index], color=COLOURS[index], capsize=4, label=name
+        )
+    ax.set(xlabel="digit", ylabel="accuracy (%)", xticks=range(10))
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend(frameon=False, ncols=len(tables), loc="lower left")
+    ax.set_title(title, fontweight="bold")
+    return figure
+
+
+def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Figure:
+    """Map of p-values between models; those below 0.05 are dark.
+
+    Args:
+        p_values: square, models by models; only the part below the diagonal is drawn.
+        errors: number of errors by model, written beside its name.
+    """
+    names = [f"{name} ({errors[name]})" for name in p_values.index]
+    figure, ax = plt.subplots(figsize=(10, 1.6 + 0.55 * len(names)))
+    hidden = np.triu(np.ones(p_values.shape, dtype=bool))
+    labels = p_values.map(lambda p: "<0.001" if p < 0.001 else f"{p:.3f}")
+    sns.heatmap(
+        np.log10(p_values.clip(lower=1e-4)),
+        mask=hidden,
+        annot=labels,
+        fmt="",
+        ax=ax,
+        cmap="viridis",
+        vmin=-4,
+        vmax=0,
+        xticklabels=p_values.columns,
+        yticklabels=names,
+        cbar_kws={"label": "p-value", "ticks": [-4, -3, np.log10(0.05), -1, 0]},
+    )
+    ax.collections[0].colorbar.set_ticklabels(["0.0001", "0.001", "0.05", "0.1", "1"])
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=35, ha="right")
+    ax.set_title(title, fontweight="bold")
+    return figure
+
+
+def mistakes(images: np.ndarray, captions: list[str], marked: list[bool], title: str) -> plt.Figure:
+    """Misread digits in rows of ten, each with a caption; marked ones have a blue dashed frame."""
+    columns = 10
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(11, 0.6 + 1.75 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, caption, mark in zip(axes.flat, images, captions, marked, strict=False):
+        ax.imshow(image, cmap="gray_r")
+        ax.set_title(caption, fontsize=10, pad=4, color=BLUE if mark else "black")
+        if mark:
+            ax.axis("on")
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set(visible=True, color=BLUE, linewidth=3, linestyle="--")
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: str) -> plt.Figure:
+    """How often each model is right against how sure it is; on the diagonal it is as often right
+    as it says.
+
+    Args:
+        bins: by model, what ``evaluation.calibration`` returns.
+        errors: expected calibration error by model (0 to 1).
+    """
+    columns = min(4, len(bins))
+    rows = -(-len(bins) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(2.75 * columns, 0.5 + 2.9 * rows),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for ax in axes.flat[len(bins) :]:
+        ax.axis("off")
+    for ax, (name, table) in zip(axes.flat, bins.items(), strict=False):
+        ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+        ax.scatter(
+            table["confidence"],
+            table["accuracy"],
+            s=12 + 18 * np.log10(table["count"]),
+            color=BLUE,
+            alpha=0.8,
+        )
+        ax.set_title(f"{name}\nerror {errors[name]:.2%}", fontsize=11)
+        ax.grid(alpha=0.3)
+    figure.supxlabel("confidence (larger dots: more images)")
+    figure.supylabel("share that is right")
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def filters(weights: np.ndarray, title: str) -> plt.Figure:
+    """Convolution filters as pictures: blue for paper, red for ink, white for neither.
+
+    Args:
+        weights: shape (number of filters, height, width).
+    """
+    columns = 8
+    rows = -(-len(weights) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(10, 0.6 + 1.25 * rows), squeeze=False)
+    limit = np.abs(weights).max()
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, weight in zip(axes.flat, weights, strict=False):
+        drawn = ax.imshow(weight, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    figure.colorbar(drawn, ax=axes, label="weight", shrink=0.9)
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def feature_maps(image: np.ndarray, layers: dict[str, np.ndarray], title: str) -> plt.Figure:
+    """A digit and what each layer makes of it.
+
+    Args:
+        image: uint8, shape (28, 28).
+        layers: by layer, shape (maps, height, width); the first 16 maps are drawn.
+    """
+    figure = plt.figure(figsize=(11, 1 + 2.6 * len(layers)))
+    grid = figure.add_gridspec(2 * len(layers), 11)
+    ax = figure.add_subplot(grid[:, :3])
+    ax.imshow(image, cmap="gray_r")
+    ax.set(title="the image", xticks=[], yticks=[])
+    for index, (name, maps) in enumerate(layers.items()):
+        for position, values in enumerate(maps[:16]):
+            row, column = divmod(position, 8)
+            ax = figure.add_subplot(grid[2 * index + row, 3 + column])
+            ax.imshow(values, cmap="gray_r")
+            ax.set(xticks=[], yticks=[])
+            if position == 0:
+                ax.set_title(name, loc="left")
+    figure.suptitle(title, fontweight="bold")
     return figure
 
 

@@ -22,10 +22,11 @@ from tqdm import tqdm
 from evaluation import loss_and_accuracy, num_correct, predict
 from mnist import Digits, to_float
 from network import CNN
+from rnns import GRU, LSTM, RNN, BiLSTM
 
 # The classes that a weights file may name. They are looked up here and never imported by name, so
 # that a file from a stranger cannot run code.
-NETWORKS = {network.__name__: network for network in (CNN,)}
+NETWORKS = {network.__name__: network for network in (CNN, RNN, GRU, LSTM, BiLSTM)}
 SCHEDULES = ("one_cycle", "constant")
 FILE_FORMAT = "mnist-study-1"
 

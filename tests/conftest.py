@@ -1,0 +1,44 @@
+"""Fixtures: the real data, a small part of it, and a copy of the repository to work on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import mnist
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[mnist.Digits, mnist.Digits]:
+    """All of MNIST: (train, test)."""
+    return mnist.load(ROOT / "data")
+
+
+@pytest.fixture(scope="session")
+def few(digits) -> tuple[mnist.Digits, mnist.Digits]:
+    """600 training and 200 validation images: enough to learn a little in a second."""
+    train, _ = digits
+    return train[:600], train[600:800]
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory) -> Path:
+    """A copy of the repository, so that no test changes a committed file."""
+    copy = tmp_path_factory.mktemp("copy") / "repository"
+    ignore = shutil.ignore_patterns(".git", ".venv", "runs", "*cache*", "tests", "*-ubyte")
+    shutil.copytree(ROOT, copy, ignore=ignore)
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Results depend on the number of threads, and tests of several processes share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,45 @@
+"""Predictions -> numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import evaluation
+from network import CNN
+
+
+def test_last_smaller_batch_counts_for_what_it_is(few):
+    train, _ = few
+    torch.manual_seed(0)
+    model = CNN()
+    whole = evaluation.predict(model, train.images, batch_size=600)
+    parts = evaluation.predict(model, train.images, batch_size=256)
+    assert torch.allclose(whole, parts, atol=1e-5)
+    loss, accuracy = evaluation.loss_and_accuracy(parts, train.labels)
+    picked = whole.softmax(1)[torch.arange(600), train.labels]
+    assert loss == pytest.approx(-picked.log().sum().item() / 600, rel=1e-5)
+    assert accuracy == (whole.argmax(1) == train.labels).sum().item() / 600
+
+
+def test_predict_turns_dropout_off_and_restores_the_mode(few):
+    train, _ = few
+    model = CNN(dropout=0.9).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first, second = (evaluation.predict(model, train.images[:50]) for _ in range(2))
+    assert torch.equal(first, second)
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_wilson_interval_by_its_formula():
+    correct, total, z = 9930, 10_000, 1.959963984540054
+    p = correct / total
+    centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
+    assert evaluation.wilson_interval(correct, total) == pytest.approx(
+        (centre - half, centre + half)
+    )
+    assert evaluation.wilson_interval(total, total)[1] == 1

@@ -1,0 +1,244 @@
+"""The grid: what is trained, what is kept, and what an interruption costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import evaluation
+import grid_search
+import training
+from conftest import ROOT
+from network import CNN
+
+GRID = {"lr": [0.01, 0.001], "batch_size": [64]}
+
+
+@pytest.fixture
+def search(few, tmp_path):
+    def run(grid=GRID, **settings):
+        return grid_search.search(
+            grid,
+            *few,
+            study="study",
+            runs_dir=tmp_path,
+            progress=False,
+            **{"network": CNN, "num_epochs": 1, **settings},
+        )
+
+    return run
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """Names of the runs that were really trained, in the process of the test."""
+    folders = []
+
+    def record(folder, *arguments):
+        folders.append(folder.name)
+        return original(folder, *arguments)
+
+    original = grid_search._train
+    monkeypatch.setattr(grid_search, "_train", record)
+    monkeypatch.setattr(grid_search, "_default_workers", lambda: 1)
+    return folders
+
+
+def without_seconds(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.drop(columns=["seconds", "folder"])
+
+
+def test_one_row_a_run(search, few):
+    runs = search()
+    assert list(runs["lr"]) == [0.01, 0.001]
+    assert list(runs["status"]) == ["finished"] * 2
+    for _, run in runs.iterrows():
+        folder = Path(run["folder"])
+        assert {"model.pt", "history.csv", "settings.json"} <= {p.name for p in folder.iterdir()}
+        assert list(folder.glob("events.out.tfevents.*"))
+        settings = json.loads((folder / "settings.json").read_text())
+        assert settings["fit"]["lr"] == run["lr"]
+        precision = training.fast_precision(training.default_device())
+        logits = evaluation.predict(grid_search.load_model(run), few[0].images, precision=precision)
+        assert evaluation.loss_and_accuracy(logits, few[0].labels) == pytest.approx(
+            (run["train_loss"], run["train_accuracy"])
+        )
+
+
+def test_histories_carry_the_settings(search):
+    histories = grid_search.histories(search(num_epochs=2))
+    assert list(histories["lr"]) == [0.01, 0.01, 0.001, 0.001]
+    assert list(histories["epoch"]) == [1, 2, 1, 2]
+    assert {"train_loss", "valid_loss", "learning_rate"} <= set(histories)
+
+
+def test_nothing_is_trained_twice(search, trainings):
+    first = search()
+    assert len(trainings) == 2
+    second = search()
+    assert len(trainings) == 2
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_numbers_from_a_table_are_the_same_numbers(search, trainings):
+    runs = search()
+    again = search({"lr": [runs["lr"][0]], "batch_size": [runs["batch_size"][0]]})
+    assert len(trainings) == 2
+    assert again["folder"][0] == runs["folder"][0]
+
+
+def test_only_a_new_learning_rate_is_trained(search, trainings):
+    search()
+    search({"lr": [0.01, 0.003, 0.001], "batch_size": [64]})
+    assert len(trainings) == 3
+    assert trainings[-1].startswith("CNN-lr0.003")
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"num_epochs": 2}, {"schedule": "constant"}, {"dropout": 0.5}]
+)
+def test_whatever_determines_the_result_is_part_of_the_key(search, trainings, change):
+    search({"lr": [0.01], "batch_size": [64]})
+    search({"lr": [0.01], "batch_size": [64]}, **change)
+    assert len(trainings) == 2
+
+
+def test_data_and_code_are_part_of_the_key(search, trainings, few, tmp_path, monkeypatch):
+    grid = {"lr": [0.01], "batch_size": [64]}
+    search(grid)
+    train, valid = few
+    grid_search.search(
+        grid,
+        train[:500],
+        valid,
+        study="study",
+        runs_dir=tmp_path,
+        progress=False,
+        network=CNN,
+        num_epochs=1,
+    )
+    assert len(trainings) == 2
+    monkeypatch.setattr(grid_search, "_code_hash", lambda network: "changed")
+    search(grid)
+    assert len(trainings) == 3
+
+
+def test_retrain(search, trainings):
+    first = search()
+    second = search(retrain=True)
+    assert len(trainings) == 4
+    pd.testing.assert_frame_equal(without_seconds(first), without_seconds(second), check_exact=True)
+
+
+def test_incomplete_run_is_trained_again(search, trainings):
+    runs = search()
+    (Path(runs["folder"][0]) / "history.csv").unlink()
+    search()
+    assert len(trainings) == 3
+
+
+def test_diverged_run_does_not_end_the_grid(search):
+    runs = search({"lr": [1e30, 0.01], "batch_size": [64]}, num_epochs=3)
+    assert list(runs["status"]) == ["diverged", "finished"]
+    assert len(grid_search.histories(runs[:1])) < 3
+    assert runs["train_loss"].idxmin() == 1
+
+
+def test_progress_shows_the_best_so_far(few, tmp_path, capsys):
+    runs = grid_search.search(GRID, *few, study="s", runs_dir=tmp_path, network=CNN, num_epochs=1)
+    assert f"best valid_loss {runs['valid_loss'].min():.4f}" in capsys.readouterr().out
+
+
+def test_without_tensorboard(search):
+    folder = Path(search(tensorboard=False)["folder"][0])
+    assert not list(folder.glob("events*"))
+
+
+@pytest.mark.parametrize(
+    "grid, settings, message",
+    [
+        ({"lr": [0.01], "learning_speed": [1]}, {}, "unknown setting 'learning_speed'"),
+        ({"lr": [0.01, -1]}, {}, "lr must be above 0"),
+        ({"lr": []}, {}, "'lr'"),
+        ({"lr": [0.01], "batch_size": [0]}, {}, "batch_size must be"),
+        ({"lr": [0.01], "batch_size": [601]}, {}, "batch_size must be"),
+        ({"lr": [0.01]}, {"num_epochs": 0}, "num_epochs must be"),
+        ({"batch_size": [64]}, {}, "setting 'lr' is missing"),
+        ({"lr": [0.01]}, {"network": "CNN"}, "network must be one of"),
+    ],
+)
+def test_senseless_settings_are_refused_before_training(search, trainings, grid, settings, message):
+    with pytest.raises(ValueError, match=message):
+        search(grid, **{"batch_size": 64, **settings})
+    assert trainings == []
+
+
+def test_keep(search, tmp_path, few):
+    run = search().iloc[0]
+    grid_search.keep(run, tmp_path / "models" / "kept.pt")
+    kept = training.load_model(tmp_path / "models" / "kept.pt")
+    assert evaluation.evaluate(kept, few[1]) == evaluation.evaluate(
+        grid_search.load_model(run), few[1]
+    )
+    assert [p.name for p in (tmp_path / "models").iterdir()] == ["kept.pt"]
+
+
+SCRIPT = """
+import sys
+import grid_search, mnist
+from network import CNN
+if __name__ == "__main__":
+    train, _ = mnist.load(sys.argv[1])
+    runs = grid_search.search(
+        {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}, train[:2000], train[2000:2500],
+        study="killed", runs_dir=sys.argv[2], network=CNN, batch_size=64, num_epochs=2,
+    )
+    runs.drop(columns=["seconds", "folder"]).to_csv(sys.argv[3])
+"""
+
+
+def start_search(tmp_path: Path, runs_dir: str) -> subprocess.Popen:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, script, ROOT / "data", tmp_path / runs_dir, f"{runs_dir}.csv"]
+    return subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True
+    )
+
+
+def test_killed_search_goes_on_to_the_same_end(tmp_path):
+    """SIGKILL in the middle; started again, the outcome equals an undisturbed one exactly."""
+    undisturbed = start_search(tmp_path, "undisturbed")
+    assert undisturbed.wait(timeout=300) == 0
+
+    killed = start_search(tmp_path, "killed")
+    finished = tmp_path / "killed" / "killed"
+    while killed.poll() is None and len(list(finished.glob("CNN*"))) < 2:
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in finished.glob("CNN*/model.pt")}
+    assert 0 < len(kept) < 6
+
+    assert start_search(tmp_path, "killed").wait(timeout=300) == 0
+    assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items())
+    names = [
+        sorted(p.name for p in (tmp_path / d / "killed").iterdir())
+        for d in ("killed", "undisturbed")
+    ]
+    assert names[0] == names[1]
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "undisturbed.csv").read_bytes()
+    for name in names[0]:
+        states = [
+            training.read_model_file(tmp_path / d / "killed" / name / "model.pt")["state_dict"]
+            for d in ("killed", "undisturbed")
+        ]
+        assert all((states[0][key] == states[1][key]).all() for key in states[0])

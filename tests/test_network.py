@@ -1,0 +1,59 @@
+"""The CNN: its size, its input, its output."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import mnist
+from network import CNN, PIXEL_MEAN, PIXEL_STD, Normalize
+
+
+def test_number_of_parameters():
+    assert sum(p.numel() for p in CNN().parameters() if p.requires_grad) == 417_578
+
+
+def test_logits():
+    logits = CNN()(torch.rand(3, 1, 28, 28))
+    assert logits.shape == (3, 10)
+    assert logits.dtype == torch.float32
+
+
+def test_arguments_change_the_network():
+    model = CNN(channels=(4, 8), hidden_size=32, dropout=0.5)
+    assert model.features(torch.rand(2, 1, 28, 28)).shape == (2, 32)
+    assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.5]
+    assert model.arguments == {"channels": (4, 8), "hidden_size": 32, "dropout": 0.5}
+
+
+def test_it_is_the_network_that_was_described():
+    """Convolution, batch normalisation, ReLU, pooling: pooling first gives the same."""
+    torch.manual_seed(0)
+    model = CNN().eval()
+    images = torch.rand(5, 1, 28, 28)
+    x = (images - PIXEL_MEAN) / PIXEL_STD
+    for block in (model.features[1], model.features[2]):
+        convolution, norm = block[0], block[1]
+        x = F.max_pool2d(F.relu(norm(convolution(x))), 2)
+    x = F.relu(model.features[4](x.flatten(1)))
+    assert torch.allclose(model(images), model.classifier(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (5, 28, 28), (5, 3, 28, 28), (5, 1, 32, 32)])
+def test_wrong_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"expected images \(N, 1, 28, 28\), got"):
+        CNN()(torch.rand(shape))
+
+
+def test_wrong_dtype_is_refused():
+    with pytest.raises(TypeError, match=r"floating-point images in \[0, 1\], got torch.uint8"):
+        CNN()(torch.zeros(5, 1, 28, 28, dtype=torch.uint8))
+
+
+def test_normalisation_is_that_of_the_training_images(digits):
+    images = mnist.to_float(digits[0].images)
+    assert images.mean().item() == pytest.approx(PIXEL_MEAN, abs=1e-4)
+    assert images.std().item() == pytest.approx(PIXEL_STD, abs=1e-4)
+    assert Normalize()(images).mean().item() == pytest.approx(0, abs=1e-3)

@@ -1,0 +1,238 @@
+"""Training, saving, loading."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import evaluation
+import training
+from network import CNN
+
+SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 2}
+
+
+def trained(train, valid=None, model_seed=0, **settings):
+    torch.manual_seed(model_seed)
+    model = CNN()
+    return model, training.fit(model, train, valid, **{"progress": False, **SETTINGS, **settings})
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_it_learns(few):
+    train, valid = few
+    model, history = trained(train, valid, num_epochs=6)
+    assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]
+    assert history["train_loss"].iloc[-1] < 0.5 * history["train_loss"].iloc[0]
+    assert evaluation.evaluate(model, valid)[1] > 0.8
+    assert not model.training
+
+
+def test_same_seed_same_weights_to_the_last_bit(few):
+    first, history = trained(few[0])
+    torch.rand(5)  # the caller's random numbers do not matter
+    second, history_again = trained(few[0])
+    other, _ = trained(few[0], seed=1)
+    assert torch.equal(weights(first), weights(second))
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), history_again.drop(columns="seconds"), check_exact=True
+    )
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_callers_random_numbers_are_left_alone(few):
+    model = CNN()
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    training.fit(model, few[0], progress=False, **SETTINGS)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_history_counts_every_image_once(few):
+    """With a rate too small to change the weights, a loss by batches is the loss of the set."""
+    train = few[0][:100]
+    torch.manual_seed(0)
+    model = CNN(dropout=0.0)
+    history = training.fit(
+        model, train, lr=1e-30, batch_size=100, num_epochs=1, schedule="constant", progress=False
+    )
+    again = training.fit(
+        model,
+        train,
+        train,
+        lr=1e-30,
+        batch_size=48,
+        num_epochs=1,
+        schedule="constant",
+        progress=False,
+    )
+    # Batch statistics differ a little between batches of 100 and of 48 + 48 + 4 images.
+    assert again["train_loss"][0] == pytest.approx(history["train_loss"][0], rel=0.1)
+    assert (history["train_accuracy"] * 100)[0] == pytest.approx(
+        round((history["train_accuracy"] * 100)[0])
+    )
+
+
+def test_one_cycle_and_constant_schedules(few):
+    _, cycle = trained(few[0], num_epochs=3)
+    _, constant = trained(few[0], num_epochs=3, schedule="constant")
+    assert cycle["learning_rate"].iloc[-1] < 1e-3 * SETTINGS["lr"]
+    assert set(constant["learning_rate"]) == {SETTINGS["lr"]}
+
+
+def test_best_epoch_by_validation_loss_is_kept(few):
+    """A constant rate far too high makes a middle epoch the best one."""
+    train, valid = few
+    model, history = trained(train, valid, lr=0.03, num_epochs=6, schedule="constant")
+    precision = training.fast_precision(training.default_device())
+    logits = evaluation.predict(model, valid.images, precision=precision)
+    loss, accuracy = evaluation.loss_and_accuracy(logits, valid.labels)
+    best = history.loc[history["valid_loss"].idxmin()]
+    assert best["epoch"] < 6
+    assert (loss, accuracy) == pytest.approx((best["valid_loss"], best["valid_accuracy"]))
+
+
+def test_validation_does_not_change_the_training(few):
+    train, valid = few
+    _, without = trained(train)
+    _, with_validation = trained(train, valid)
+    assert list(without["train_loss"]) == list(with_validation["train_loss"])
+
+
+def test_gradient_clipping(few):
+    _, history = trained(few[0], clip_norm=0.1)
+    assert (history["gradient_norm"] > 0.1).all()
+    assert "gradient_norm" not in trained(few[0])[1]
+
+
+def test_diverged(few):
+    train, valid = few
+    _, history = trained(train, valid, lr=1e30, num_epochs=5)
+    assert training.diverged(history)
+    assert len(history) < 5
+    assert not math.isfinite(history["train_loss"].iloc[-1])
+    assert not training.diverged(trained(train)[1])
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("lr", 0),
+        ("lr", -1),
+        ("lr", float("nan")),
+        ("batch_size", 0),
+        ("batch_size", 601),
+        ("num_epochs", 0),
+        ("seed", -1),
+        ("schedule", "cosine"),
+        ("weight_decay", -1),
+        ("clip_norm", 0),
+    ],
+)
+def test_senseless_settings_are_refused_by_name(few, name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        trained(few[0], **{name: value})
+
+
+def test_progress_is_plain_text_and_can_be_quiet(few, capsys):
+    trained(few[0], progress=True)
+    assert "2/2" in capsys.readouterr().out
+    trained(few[0], progress=False)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_tensorboard_log(few, tmp_path):
+    trained(few[0], few[1], log_dir=tmp_path)
+    log = EventAccumulator(str(tmp_path)).Reload()
+    tags = log.Tags()
+    assert {"train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate"} <= set(
+        tags["scalars"]
+    )
+    assert "gradients/classifier.weight" in tags["histograms"]
+    assert "weights/classifier.weight" in tags["histograms"]
+    assert [event.step for event in log.Scalars("train_loss")] == [1, 2]
+
+
+def saved(path, few):
+    model, history = trained(few[0])
+    training.save_model(path, model, hyperparameters=SETTINGS, seed=0, history=history)
+    return model, history
+
+
+def test_save_and_load(few, tmp_path):
+    model, history = saved(tmp_path / "new" / "model.pt", few)
+    loaded = training.load_model(tmp_path / "new" / "model.pt")
+    assert not loaded.training
+    images = few[1].images
+    assert torch.equal(evaluation.predict(model, images), evaluation.predict(loaded, images))
+    content = training.read_model_file(tmp_path / "new" / "model.pt")
+    assert (content["network"], content["seed"]) == ("CNN", 0)
+    assert content["hyperparameters"] == SETTINGS
+    assert content["versions"]["torch"] == torch.__version__
+    pd.testing.assert_frame_equal(content["history"], history)
+
+
+def test_saving_is_atomic(few, tmp_path, monkeypatch):
+    path = tmp_path / "model.pt"
+    saved(path, few)
+    before = path.read_bytes()
+
+    def fail_half_way(content, target):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail_half_way)
+    with pytest.raises(OSError, match="disk full"):
+        saved(path, few)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("malicious",)
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "truncated", "empty", "text", "foreign", "older", "pickle", "class"]
+)
+def test_unreadable_file_names_file_and_cure(few, tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.pt"
+    saved(path, few)
+    content = torch.load(path, weights_only=True)
+    if kind == "missing":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif kind == "foreign":
+        torch.save(content["state_dict"], path)
+    elif kind == "older":
+        torch.save(content | {"format": "mnist-study-0"}, path)
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(Malicious()))
+    elif kind == "class":
+        torch.save(content | {"network": "Malicious"}, path)
+    with pytest.raises(training.ModelFileError, match=r"model\.pt.*git restore"):
+        training.load_model(path)
+    assert not (tmp_path / "malicious").exists()
+
+
+def test_nothing_is_hard_coded_to_a_device():
+    assert training.fast_precision(torch.device("meta")) is torch.float32
+    assert training.default_device().type in ("cpu", "cuda", "mps", "xpu")
