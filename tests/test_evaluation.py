@@ -43,3 +43,33 @@ def test_wilson_interval_by_its_formula():
         (centre - half, centre + half)
     )
     assert evaluation.wilson_interval(total, total)[1] == 1
+
+
+def test_mcnemar():
+    a = torch.tensor([True] * 100)
+    b = torch.tensor([False] * 8 + [True] * 92)
+    assert evaluation.mcnemar(a, a) == 1
+    assert evaluation.mcnemar(a, b) == pytest.approx(2 * 0.5**8)
+    assert evaluation.mcnemar(a, b) == evaluation.mcnemar(b, a)
+
+
+def test_calibration():
+    """Two images at confidence 0.9, one of them right; two at 0.6, both right."""
+    probabilities = torch.full((4, 10), 0.0)
+    probabilities[:, 0] = torch.tensor([0.9, 0.9, 0.6, 0.6])
+    probabilities[:, 1] = 1 - probabilities[:, 0]
+    logits = (probabilities + 1e-9).log()
+    bins = evaluation.calibration(logits, torch.tensor([0, 1, 0, 0]), num_bins=10)
+    assert bins["count"].tolist() == [2, 2]
+    assert bins["confidence"].tolist() == pytest.approx([0.6, 0.9])
+    assert bins["accuracy"].tolist() == [1.0, 0.5]
+    assert evaluation.expected_calibration_error(bins) == pytest.approx(0.4)
+
+
+def test_write_between(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    evaluation.write_between(file, "results", "new")
+    assert file.read_text() == "before\n<!-- results -->\nnew\n<!-- /results -->\nafter\n"
+    with pytest.raises(ValueError, match="once each"):
+        evaluation.write_between(file, "other", "new")

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 import evaluation
 import training
 from conftest import ROOT
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = pd.read_csv(ROOT / "visualizations" / "results.csv").set_index("model", drop=False)
 
-@pytest.fixture(scope="module")
-def errors(digits):
-    def count(name):
-        model = training.load_model(ROOT / "models" / f"{name}.pt")
-        logits = evaluation.predict(model, digits[1].images)
-        return len(digits[1]) - evaluation.num_correct(logits, digits[1].labels)
 
-    return count
+def settings_of(notebook: str) -> dict:
+    cells = nbformat.read(ROOT / notebook, as_version=4).cells
+    settings = {}
+    exec(next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])), settings)
+    return settings
+
+
+FILES = settings_of("results.ipynb")["models"]
 
 
 def printed(notebook: str) -> str:
@@ -28,7 +36,75 @@ def printed(notebook: str) -> str:
     return "\n".join(output.get("text", "") for output in outputs)
 
 
-def test_without_validation_is_as_good_as_its_notebook_says(errors):
-    shown = re.search(r"(\d+) errors in 10000 images", printed("train.ipynb"))
-    assert errors("without_validation") == int(shown[1])
-    assert int(shown[1]) <= 70
+def test_every_saved_model_has_its_row():
+    assert sorted(FILES.values()) == sorted(path.stem for path in (ROOT / "models").glob("*.pt"))
+    assert list(RESULTS["model"]) == list(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_saved_model_is_as_good_as_published(name, digits):
+    path = ROOT / "models" / f"{FILES[name]}.pt"
+    model, row = training.load_model(path), RESULTS.loc[name]
+    logits = evaluation.predict(model, digits[1].images)
+    correct = evaluation.num_correct(logits, digits[1].labels)
+    assert len(digits[1]) - correct == row["errors"]
+    assert row["test accuracy"] == pytest.approx(correct / 10_000)
+    assert (row["test low"], row["test high"]) == pytest.approx(
+        evaluation.wilson_interval(correct, 10_000)
+    )
+    history = training.read_model_file(path)["history"]
+    assert row["epochs"] == len(history)
+    assert row["training seconds"] == round(history["seconds"].sum())
+    assert row["parameters"] == evaluation.num_parameters(model)
+
+
+def test_readme_has_the_table_of_the_results():
+    table = evaluation.result_table(RESULTS).to_markdown(index=False, disable_numparse=True)
+    assert f"<!-- results -->\n{table}\n<!-- /results -->" in README
+
+
+@pytest.mark.parametrize(
+    "name, notebook",
+    [("CNN", "train.ipynb"), ("CNN, with validation", "train_with_validation.ipynb")],
+)
+def test_notebooks_and_table_agree(name, notebook):
+    shown = re.search(r"(\d+) errors in 10000 images", printed(notebook))
+    assert int(shown[1]) == RESULTS.loc[name, "errors"]
+
+
+@pytest.mark.parametrize(
+    "name, least",
+    [
+        ("CNN", 0.993),
+        ("CNN, with validation", 0.992),
+        ("RNN", 0.975),
+        ("GRU", 0.990),
+        ("LSTM", 0.990),
+        ("BiLSTM", 0.991),
+    ],
+)
+def test_models_are_as_good_as_the_study_promises(name, least):
+    assert RESULTS.loc[name, "test accuracy"] >= least
+
+
+def test_readme_snippet_classifies_an_image(digits, repository):
+    """The snippet of the README, run as it stands, on a digit saved as a picture."""
+    snippet = re.search(r"```python\n(import [^`]*digit\.png[^`]*)```", README)[1]
+    assert len(snippet.strip().splitlines()) <= 7
+    image = digits[1].images[0].numpy()
+    Image.fromarray(np.kron(255 - image, np.ones((4, 4), dtype=np.uint8))).save(
+        repository / "digit.png"
+    )
+    command = [sys.executable, "-c", snippet]
+    run = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    assert run.stdout.split()[0] == "7"
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_readme_links_exist(target):
+    assert (ROOT / target).exists()
+
+
+def test_readme_images_have_alternative_text():
+    for text, _ in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", README):
+        assert len(text) > 20
