@@ -1,11 +1,17 @@
 # Every target works first on a fresh clone: it makes .venv and installs what it needs.
 
-NOTEBOOKS = train.ipynb
+NOTEBOOKS = data_exploration.ipynb train.ipynb train_with_validation.ipynb \
+	train_with_rnns.ipynb results.ipynb
 PYTHON ?= python3
 BIN = .venv/bin
-EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace \
-	--ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.record_timing=False \
-	--coalesce-streams
+NBCONVERT = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --inplace
+EXECUTE = $(NBCONVERT) --execute --ExecutePreprocessor.timeout=-1 \
+	--ExecutePreprocessor.record_timing=False
+
+# Let the C library (glibc) keep freed memory rather than give it back and ask again in every step
+# of a training: 10 to 20 % faster, with the same results.
+export MALLOC_MMAP_THRESHOLD_ = 1073741824
+export MALLOC_TRIM_THRESHOLD_ = 1073741824
 
 .PHONY: help run test lint benchmark tensorboard clean
 
@@ -20,7 +26,7 @@ help:
 run: .venv/study
 	@for notebook in $(NOTEBOOKS); do \
 		echo "== $$notebook"; start=$$(date +%s); \
-		$(EXECUTE) $$notebook || exit 1; \
+		$(EXECUTE) $$notebook && $(NBCONVERT) --coalesce-streams $$notebook || exit 1; \
 		echo "   done in $$(( $$(date +%s) - start )) s"; \
 	done
 	@echo "The notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed ones."

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; right and wrong are told
 # apart by more than colour wherever both are drawn.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#767676"
+WIDTH = 9.0  # inches; at 100 dots an inch slightly more than GitHub shows
+LINE = 6  # rows of image pixels that a line of caption takes
 COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)
 
 plt.rcParams.update(
@@ -21,6 +24,8 @@ plt.rcParams.update(
         "savefig.dpi": 130,
         "font.size": 12,
         "axes.titlesize": 13,
+        "axes.titleweight": "bold",
+        "figure.titleweight": "bold",
         "axes.spines.top": False,
         "axes.spines.right": False,
         "figure.constrained_layout.use": True,
@@ -34,33 +39,152 @@ def save(figure: plt.Figure, name: str, folder: str | Path = "visualizations") -
     figure.savefig(Path(folder) / f"{name}.png", facecolor="white")
 
 
+def image_panels(
+    panels: dict[str, np.ndarray],
+    *,
+    row_labels: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
+    below: bool = False,
+    cmap: str = "gray_r",
+    limits: tuple[float, float] | None = None,
+    colour_label: str = "",
+    title: str = "",
+) -> plt.Figure:
+    """Draw tables of images, side by side or one ``below`` the other, each under its own title.
+
+    Args:
+        panels: for each title, images of shape (rows, columns, 28, 28), equally many in each.
+        row_labels: written left of the rows of the first panel (of each one if ``below``).
+        captions: one for each image, by rows, written under it; for a single panel.
+        limits: the values at both ends of the colour map; by default those of each panel.
+        colour_label: what the colours mean; without it, no colour bar is drawn.
+    """
+    grid = (len(panels), 1) if below else (1, len(panels))
+    rows, columns = np.array(next(iter(panels.values())).shape[:2]) * grid
+    lines = 1 + max((text.count("\n") for row in captions for text in row), default=-1)
+    cell = (WIDTH - 0.4 * bool(len(row_labels)) - 0.8 * bool(colour_label)) / columns  # inches
+    height = rows * cell * (30 + LINE * lines) / 30 + 0.4 * grid[0] + 0.3 * bool(title)
+    figure, axes = plt.subplots(*grid, figsize=(WIDTH, height), squeeze=False)
+    low, high = limits or (None, None)
+    for index, (axis, (name, images)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
+        picture = axis.imshow(
+            _tile(images, lines), cmap=cmap, vmin=low, vmax=high, interpolation="nearest"
+        )
+        labels = row_labels if below or index == 0 else ()
+        _finish_table(axis, 30 + LINE * lines, labels, captions)
+        axis.set_title(name)
+        if colour_label:
+            figure.colorbar(picture, ax=axis, label=colour_label, pad=0.01, fraction=0.05)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def class_frequencies(shares: pd.DataFrame, title: str) -> plt.Figure:
+    """Draw the share of each class in two sets as bars.
+
+    Args:
+        shares: per cent; one row for each class, one column for each of two sets.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.6))
+    shares.plot.bar(ax=axis, color=[BLUE, ORANGE], width=0.75, rot=0)
+    axis.axhline(100 / len(shares), color=GREY, linestyle="--", linewidth=1)
+    axis.set(title=title, xlabel="digit", ylabel="share of the images (%)")
+    axis.set_ylim(top=1.2 * shares.to_numpy().max())
+    axis.legend(ncols=2, frameon=False, loc="upper right")
+    return figure
+
+
+def ink_position(positions: pd.DataFrame, mean_image: np.ndarray, title: str) -> plt.Figure:
+    """Draw the mean image with the box for the ink, all centres of mass, and all box sizes.
+
+    Args:
+        positions: what ``exploration.ink_positions`` returns, in pixels; centres of mass are
+            shown from 13 to 15.
+        mean_image: float, shape (28, 28), from 0 to 1.
+    """
+    figure, (ink, centre, size) = plt.subplots(1, 3, figsize=(WIDTH, 3.5))
+    ink.imshow(mean_image, cmap="gray_r")
+    ink.add_patch(plt.Rectangle((3.5, 3.5), 20, 20, fill=False, color=RED, linewidth=2))
+    ink.set(title="mean of all images", xlabel="column (pixels)", ylabel="row (pixels)")
+    centre.plot(positions["column"], positions["row"], ",", color=BLUE, alpha=0.5)
+    centre.plot(13.5, 13.5, "P", color=RED, markeredgecolor="white", markersize=13)
+    centre.annotate("middle of\nthe image", (13.5, 13.43), (13.1, 13.05), color=RED, va="top")
+    centre.set(title="centres of mass", xlabel="column (pixels)", ylabel="row (pixels)", aspect=1)
+    centre.set(xlim=(13, 15), ylim=(15, 13))
+    edges = np.arange(0.5, 29)
+    _, _, _, counts = size.hist2d(
+        positions["width"], positions["height"], bins=edges, norm="log", cmap="viridis"
+    )
+    size.set(title="size of the ink", xlabel="width (pixels)", ylabel="height (pixels)", aspect=1)
+    figure.colorbar(counts, ax=size, label="images", location="right", shrink=0.6)
+    figure.suptitle(title)
+    return figure
+
+
+def class_maps(maps: dict[str, np.ndarray], labels: np.ndarray) -> plt.Figure:
+    """Draw maps of the same images side by side, each class in a colour and under its digit.
+
+    Args:
+        maps: for each title, points of shape (N, 2).
+        labels: int, shape (N,), from 0 to 9.
+    """
+    figure, axes = plt.subplots(1, len(maps), figsize=(WIDTH, 5.2), squeeze=False)
+    colours = np.array(sns.color_palette("colorblind", 10))
+    for axis, (title, points) in zip(axes.flat, maps.items(), strict=True):
+        axis.scatter(*points.T, s=7, c=colours[labels], linewidths=0)
+        for label in np.unique(labels):
+            middle = np.median(points[labels == label], axis=0)
+            box = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": colours[label]}
+            axis.text(*middle, str(label), ha="center", va="center", weight="bold", bbox=box)
+        axis.set(title=title, xticks=[], yticks=[], box_aspect=1)
+        axis.spines[:].set_visible(False)
+    return figure
+
+
+def distance_histograms(
+    distances: dict[str, np.ndarray], threshold: float, title: str
+) -> plt.Figure:
+    """Draw distributions of distances over each other, with the threshold for near duplicates.
+
+    Args:
+        distances: for each name, distances of shape (N,) between images of unit length.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
+    edges = np.linspace(0, max(values.max() for values in distances.values()), 80)
+    styles = [(BLUE, "-"), (ORANGE, "--"), (GREY, ":")]
+    for (name, values), (colour, line) in zip(distances.items(), styles, strict=False):
+        share = np.full(len(values), 100 / len(values))
+        style = {"histtype": "step", "color": colour, "linestyle": line, "linewidth": 2}
+        axis.hist(values, edges, weights=share, label=name, **style)
+    axis.axvspan(0, threshold, color=RED, alpha=0.15, linewidth=0, label="near duplicates")
+    axis.set(title=title, xlabel="distance between images of unit length", ylabel="images (%)")
+    axis.set_xlim(left=0)
+    axis.legend(frameon=False, fontsize=11)
+    return figure
+
+
 def training_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
-    """Training loss and accuracy by epoch: a colour for each learning rate, a line style for
-    each batch size.
+    """Training loss and error by epoch: a colour for each learning rate, a line style for each
+    batch size.
 
     Args:
         histories: what ``grid_search.histories`` returns, with columns lr and batch_size.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
-    style = {
-        "data": histories.assign(lr=histories["lr"].map("{:g}".format)),
-        "x": "epoch",
-        "hue": "lr",
-        "style": "batch_size",
-        "palette": "viridis",
-        "markers": True,
-        "markersize": 7,
-    }
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.6))
+    curves = _named(histories).assign(error=100 * (1 - histories["train_accuracy"]))
+    style = {"data": curves, "x": "epoch", "palette": "viridis", "markers": True, "markersize": 8}
+    style |= {"hue": "learning rate", "style": "batch size"}
     sns.lineplot(y="train_loss", ax=left, legend=False, **style)
-    sns.lineplot(y=100 * histories["train_accuracy"], ax=right, **style)
+    sns.lineplot(y="error", ax=right, **style)
     left.set(ylabel="training loss (nats, log scale)", yscale="log")
-    _plain_ticks(left, histories["train_loss"])
-    right.set(ylabel="training accuracy (%)")
-    for ax in (left, right):
+    right.set(ylabel="training error (%, log scale)", yscale="log")
+    for ax, values in ((left, curves["train_loss"]), (right, curves["error"])):
+        _plain_ticks(ax, values)
         ax.set_xticks(sorted(histories["epoch"].unique()))
         ax.grid(axis="y", alpha=0.3)
     sns.move_legend(right, "center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -106,7 +230,7 @@ def validation_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
         frameon=False,
         fontsize=11,
     )
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -134,7 +258,7 @@ def heat_maps(runs: pd.DataFrame, maps: list[tuple[str, str, str, str]], title: 
         corner = cells.columns.get_loc(rate), cells.index.get_loc(size)
         ax.add_patch(plt.Rectangle(corner, 1, 1, fill=False, edgecolor=RED, lw=4, clip_on=False))
         ax.set(xlabel="learning rate (peak of the cycle)", ylabel="batch size")
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -167,7 +291,7 @@ def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) 
         bbox_to_anchor=(1.01, 0.5),
         loc="center left",
     )
-    ax.set_title(title, fontweight="bold")
+    ax.set_title(title)
     return figure
 
 
@@ -183,32 +307,31 @@ def hindsight(
         num_images: size of the test set.
     """
     figure, ax = plt.subplots(figsize=(9, 4.6))
-    errors = num_images * (1 - runs["test_accuracy"])
-    ax.scatter(runs[by], errors, s=60, color=BLUE, zorder=2)
+    points = _named(runs).assign(errors=num_images * (1 - runs["test_accuracy"]))
+    sns.scatterplot(
+        points,
+        x=by,
+        y="errors",
+        hue="learning rate",
+        style="batch size",
+        palette="viridis",
+        s=110,
+        ax=ax,
+    )
     ax.scatter(
-        runs.loc[chosen, by],
-        errors[chosen],
-        s=260,
+        points.loc[chosen, by],
+        points.loc[chosen, "errors"],
+        s=330,
         facecolors="none",
         edgecolors=RED,
         lw=2.5,
         label="chosen",
     )
-    for index, run in runs.iterrows():
-        ax.annotate(
-            f"{run['lr']:g}, {run['batch_size']}",
-            (run[by], errors[index]),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=10,
-        )
     ax.set(xscale="log", xlabel=label, ylabel=f"errors on {num_images} test images")
     _plain_ticks(ax, runs[by], axis="x")
-    ax.margins(x=0.12)
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False)
-    ax.set_title(title, fontweight="bold")
+    ax.legend(frameon=False, bbox_to_anchor=(1.02, 0.5), loc="center left")
+    ax.set_title(title)
     return figure
 
 
@@ -241,7 +364,7 @@ def learning_curves(histories: pd.DataFrame, columns: list[tuple[str, str]], tit
         ncols=histories["network"].nunique(),
         frameon=False,
     )
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -281,7 +404,7 @@ def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure
     ax.set(xlabel="rows read, from the top", ylabel="accuracy (%)", ylim=(0, 101), xlim=(1, 28))
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
-    ax.set_title(title, fontweight="bold")
+    ax.set_title(title)
     return figure
 
 
@@ -305,14 +428,14 @@ def predictions(images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, t
             fontsize=11,
             pad=3,
             color=RED if wrong else "black",
-            fontweight="bold" if wrong else None,
+            fontweight="bold" if wrong else "normal",
         )
         if wrong:
             ax.axis("on")
             ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():
                 spine.set(visible=True, color=RED, linewidth=3)
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -359,7 +482,7 @@ def confusion_matrices(matrices: dict[str, np.ndarray], title: str) -> plt.Figur
             ylabel="true digit",
             title=f"{name}: {wrong} mistakes in {matrix.sum()}",
         )
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -380,7 +503,7 @@ def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure
     ax.set(xlabel="digit", ylabel="accuracy (%)", xticks=range(10))
     ax.grid(axis="y", alpha=0.3)
     ax.legend(frameon=False, ncols=len(tables), loc="lower left")
-    ax.set_title(title, fontweight="bold")
+    ax.set_title(title)
     return figure
 
 
@@ -410,7 +533,7 @@ def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Fi
     )
     ax.collections[0].colorbar.set_ticklabels(["0.0001", "0.001", "0.05", "0.1", "1"])
     ax.set_xticklabels(ax.get_xticklabels(), rotation=35, ha="right")
-    ax.set_title(title, fontweight="bold")
+    ax.set_title(title)
     return figure
 
 
@@ -423,13 +546,14 @@ def mistakes(images: np.ndarray, captions: list[str], marked: list[bool], title:
         ax.axis("off")
     for ax, image, caption, mark in zip(axes.flat, images, captions, marked, strict=False):
         ax.imshow(image, cmap="gray_r")
-        ax.set_title(caption, fontsize=10, pad=4, color=BLUE if mark else "black")
+        colour = BLUE if mark else "black"
+        ax.set_title(caption, fontsize=10, pad=4, color=colour, fontweight="normal")
         if mark:
             ax.axis("on")
             ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():
                 spine.set(visible=True, color=BLUE, linewidth=3, linestyle="--")
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -466,7 +590,7 @@ def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: 
         ax.grid(alpha=0.3)
     figure.supxlabel("confidence (larger dots: more images)")
     figure.supylabel("share that is right")
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -485,7 +609,7 @@ def filters(weights: np.ndarray, title: str) -> plt.Figure:
     for ax, weight in zip(axes.flat, weights, strict=False):
         drawn = ax.imshow(weight, cmap="RdBu_r", vmin=-limit, vmax=limit)
     figure.colorbar(drawn, ax=axes, label="weight", shrink=0.9)
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 
@@ -509,15 +633,51 @@ def feature_maps(image: np.ndarray, layers: dict[str, np.ndarray], title: str) -
             ax.set(xticks=[], yticks=[])
             if position == 0:
                 ax.set_title(name, loc="left")
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(title)
     return figure
+
+
+def _tile(images: np.ndarray, lines: int) -> np.ma.MaskedArray:
+    """Put images (rows, columns, 28, 28) into one picture, each with a blank frame.
+
+    Below each is room for some ``lines`` of text.
+    """
+    size = ((0, 0), (0, 0), (1, 1 + LINE * lines), (1, 1))
+    padded = np.pad(images.astype(float), size, constant_values=np.nan)
+    padded = np.ma.masked_invalid(padded)  # blank pixels take no colour
+    rows, columns, height, width = padded.shape
+    return padded.swapaxes(1, 2).reshape(rows * height, columns * width)
+
+
+def _finish_table(
+    axis: plt.Axes, height: int, row_labels: Sequence[str], captions: Sequence[Sequence[str]]
+) -> None:
+    """Label the rows of a tiled picture, write captions under its images, drop its frame.
+
+    Rows are ``height`` image pixels apart.
+    """
+    axis.set_yticks(np.arange(len(row_labels)) * height + 14.5, row_labels)
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    for row, texts in enumerate(captions):
+        for column, text in enumerate(texts):
+            x, y = 30 * column + 14.5, height * row + 29.5
+            axis.text(x, y, text, ha="center", va="top", fontsize=10)
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """The settings as text under the names that a legend shows, in the order of their values."""
+    table = table.sort_values(["lr", "batch_size"], ascending=[False, True])
+    names = {"learning rate": table["lr"].map("{:g}".format)}
+    return table.assign(**names, **{"batch size": table["batch_size"].astype(str)})
 
 
 def _plain_ticks(ax: plt.Axes, values: pd.Series, axis: str = "y") -> None:
     """Label a logarithmic axis with plain numbers: 0.01, 0.02, 0.05, 0.1, ..."""
     steps = [digit * 10.0**power for power in range(-6, 4) for digit in (1, 2, 5)]
+    inside = [step for step in steps if values.min() / 2 < step < 2 * values.max()]
     target = getattr(ax, f"{axis}axis")
-    target.set_major_locator(FixedLocator([s for s in steps if s < 2 * values.max()]))
+    target.set_major_locator(FixedLocator(inside))
     target.set_minor_locator(NullLocator())
-    target.set_major_formatter(ScalarFormatter())
-    target.get_major_formatter().set_scientific(False)
+    target.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

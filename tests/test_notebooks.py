@@ -13,8 +13,25 @@ from conftest import ROOT
 
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("*.ipynb"))
 
+EXPLORATION = {
+    "num_train_images": 800,
+    "num_test_images": 200,
+    "num_samples": 3,
+    "num_extremes": 2,
+    "num_close_neighbours": 3,
+    "num_components": 10,
+    "num_map_images": 100,
+    "tsne_perplexity": 10,
+    "tsne_iterations": 250,
+    "num_candidates": 5,
+    "num_shifted": 100,
+    "num_conflicts": 2,
+    "num_mistakes": 2,
+}
+
 # Settings put in place of each notebook's own: everything runs, nothing learns much.
 TINY = {
+    "data_exploration.ipynb": EXPLORATION,
     "train.ipynb": {
         "learning_rates": [0.01, 0.001],
         "batch_sizes": [64],
