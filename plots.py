@@ -268,7 +268,7 @@ def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) 
     Args:
         runs: with columns ``group``, ``value`` and seed.
     """
-    figure, ax = plt.subplots(figsize=(9, 1.6 + 0.8 * runs[group].nunique()))
+    figure, ax = plt.subplots(figsize=(9, 1.9 + 0.8 * runs[group].nunique()))
     for row, (_, part) in enumerate(runs.groupby(group, sort=False)):
         ax.scatter(part[value], [row] * len(part), s=70, color=BLUE, alpha=0.8, label="one seed")
         ax.errorbar(
@@ -285,11 +285,10 @@ def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) 
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel=label, ylim=(len(names) - 0.4, -0.5))
     ax.grid(axis="x", alpha=0.3)
-    ax.legend(
-        *(part[:2] for part in ax.get_legend_handles_labels()),
-        frameon=False,
-        bbox_to_anchor=(1.01, 0.5),
-        loc="center left",
+    handles, texts = ax.get_legend_handles_labels()
+    legend = dict(zip(texts, handles, strict=True))  # one entry for all rows
+    figure.legend(
+        legend.values(), legend.keys(), loc="outside lower center", ncols=2, frameon=False
     )
     ax.set_title(title)
     return figure
@@ -342,7 +341,7 @@ def learning_curves(histories: pd.DataFrame, columns: list[tuple[str, str]], tit
         histories: with columns network, epoch and those of ``columns``.
         columns: name of each column, and its name and unit on the axis.
     """
-    figure, axes = plt.subplots(1, len(columns), figsize=(4.6 * len(columns), 4.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(columns), figsize=(3.6 * len(columns), 4), squeeze=False)
     markers = "osD^v"
     for ax, (column, label) in zip(axes[0], columns, strict=True):
         for index, (name, part) in enumerate(histories.groupby("network", sort=False)):
@@ -376,7 +375,7 @@ def film_strip(image: np.ndarray, label: int, probabilities: dict[str, np.ndarra
         probabilities: by network, shape (28 rows, 10 classes).
     """
     figure, axes = plt.subplots(
-        1, 1 + len(probabilities), figsize=(10, 3.6), width_ratios=[1.1] + [1] * len(probabilities)
+        1, 1 + len(probabilities), figsize=(10, 3.6), width_ratios=[1.8] + [1] * len(probabilities)
     )
     axes[0].imshow(image, cmap="gray_r", aspect="auto")
     axes[0].set(title=f"the digit: {label}", ylabel="rows read", xticks=[])
