@@ -1,0 +1,24 @@
+"""The benchmarks run and print what they promise, with few images."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from conftest import ROOT
+
+
+def test_training_speed():
+    command = [sys.executable, ROOT / "benchmarks" / "training_speed.py"]
+    run = subprocess.run(
+        [*command, "--repeats", "1", "--images", "2560"], capture_output=True, text=True, check=True
+    )
+    for pattern in (
+        r"median ratio: [\d.]+",
+        r"peak memory of a training process: [\d.]+ GB",
+        r"\d+% of the matrix-multiply peak",
+        r"s at once, \d+ s in turn",
+        r"\d+ images/s",
+    ):
+        assert re.search(pattern, run.stdout), pattern
