@@ -30,8 +30,9 @@ def predict(
 
     Args:
         images: uint8, shape (N, 28, 28).
-        precision: torch.bfloat16 computes faster where the processor can; reported numbers are
-            computed in float32, which every machine has.
+        precision: torch.bfloat16 computes faster where the processor can. Numbers of the test set
+            are computed in float32, which every machine has; those of a search, made while
+            training, in the precision of the training.
         method: which method of the network to call in place of ``forward``: "features" returns
             (N, features), "logits_by_row" of a recurrent network (N, 28, 10).
     """

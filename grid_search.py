@@ -90,7 +90,7 @@ class Run:
             "arguments": self.arguments,
             "fit": self.fit_settings,
             "data": data_hash,
-            "code": _code_hash(self.network),
+            "code": CODE_HASHES[self.network.__name__],
             "device": str(device),
             "precision": str(training.fast_precision(device)),
             # Another number of threads adds in another order, and ends with other weights.
@@ -137,11 +137,16 @@ def search(
     Raises:
         ValueError: a setting is unknown, missing, or makes no sense; raised before any training.
     """
-    points = list(ParameterGrid(grid))
+    try:
+        points = list(ParameterGrid(grid))
+    except TypeError as error:
+        raise ValueError(f"a grid is a dict of lists, by setting: {error}") from error
+    if not points:
+        raise ValueError("the grid is empty")
     runs = [Run.from_settings(settings | point) for point in points]
     for run in runs:
         training.check_settings(len(train), **run.fit_settings)
-        run.network(**run.arguments)  # raises here, rather than in the middle of the search
+        _check_arguments(run)
     data_hash = _data_hash(train, valid)
     identities = [run.identity(data_hash) for run in runs]
     folders = [Path(runs_dir) / study / _folder_name(identity) for identity in identities]
@@ -149,7 +154,7 @@ def search(
     todo = {
         folder: (run, identity)
         for folder, run, identity in zip(folders, runs, identities, strict=True)
-        if retrain or not all((folder / name).exists() for name in RUN_FILES)
+        if retrain or not _is_kept(folder)
     }
     jobs = (
         delayed(_train)(folder, *job, train, valid, tensorboard) for folder, job in todo.items()
@@ -159,9 +164,9 @@ def search(
         n_jobs=min(num_workers or _default_workers(), len(todo) or 1),
         return_as="generator_unordered",
     )(jobs)
-    kept = [_read_result(folder) for folder in folders if folder not in todo]
+    kept = [_read_result(folder) for folder in dict.fromkeys(folders) if folder not in todo]
     with tqdm(
-        total=len(folders),
+        total=len(todo) + len(kept),
         initial=len(kept),
         desc=study,
         unit="run",
@@ -208,24 +213,18 @@ def _default_workers() -> int:
     return joblib.cpu_count(only_physical_cores=True)
 
 
+def _check_arguments(run: Run) -> None:
+    """Make the network once, to have it refuse its arguments here and not in mid-search."""
+    try:
+        run.network(**run.arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        name = run.network.__name__
+        raise ValueError(f"{name} cannot be made with {run.arguments}: {error}") from error
+
+
 def _data_hash(*parts: Digits | None) -> str:
-    return joblib.hash([(p.images.numpy(), p.labels.numpy()) if p else None for p in parts])[:12]
-
-
-def _code_hash(network: type[nn.Module]) -> str:
-    """Hash of the code that a training passes through; comments and formatting do not count."""
-    parts = (
-        inspect.getmodule(network),
-        Normalize,
-        training.fit,
-        training._train_epoch,
-        training._scheduler,
-        predict,
-        loss_and_accuracy,
-        to_float,
-    )
-    code = [ast.unparse(ast.parse(inspect.getsource(part))) for part in parts]
-    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:12]
+    arrays = [(p.images.numpy(), p.labels.numpy()) if p is not None else None for p in parts]
+    return joblib.hash(arrays)[:12]
 
 
 def _folder_name(identity: dict) -> str:
@@ -243,6 +242,8 @@ def _train(
     Only the process that searches writes below ``runs/``: a worker that outlives it leaves
     nothing half-written, and needs no file system in common with it.
     """
+    if CODE_HASHES[run.network.__name__] != identity["code"]:
+        raise RuntimeError("the code was changed since it was imported: restart the kernel")
     seed = run.fit_settings["seed"]
     with tempfile.TemporaryDirectory() as scratch, _one_thread(), torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -299,14 +300,24 @@ def _one_thread():
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Write a run; its folder gets its name last, so that one that has it is whole."""
-    partial = folder.with_name(f".partial-{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, content in files.items():
-        (partial / name).write_bytes(content)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as scratch:
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        new.mkdir()
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+
+
+def _is_kept(folder: Path) -> bool:
+    """Whether a run is there with all its files, and can be read."""
+    try:
+        _read_result(folder)
+        return all((folder / name).exists() for name in RUN_FILES)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _read_result(folder: Path) -> dict:
@@ -338,4 +349,35 @@ def _table(grid: dict | list[dict], points: list[dict], folders: list[Path]) -> 
     for row in rows:
         if "network" in row:
             row["network"] = row["network"].__name__
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.astype({"best_epoch": "Int64"}) if "best_epoch" in table else table
+
+
+def _code_hash(network: type[nn.Module]) -> str:
+    """Hash of the code that a run passes through; comments and docstrings do not count."""
+    parts = (
+        *{sys.modules[network.__module__], sys.modules[Normalize.__module__]},
+        training.fit,
+        training._train_epoch,
+        training._scheduler,
+        predict,
+        loss_and_accuracy,
+        to_float,
+        _train,
+        _result,
+    )
+    trees = [ast.parse(inspect.getsource(part)) for part in parts]
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            body[0] = ast.Pass()
+    code = sorted(ast.unparse(tree) for tree in trees)
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:12]
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+# Taken when this module is imported: a file that is edited later does not change what runs.
+CODE_HASHES = {name: _code_hash(network) for name, network in training.NETWORKS.items()}

@@ -60,9 +60,11 @@ def load(root: str | Path = "data") -> tuple[Digits, Digits]:
         DataError: a file is damaged, or missing and cannot be fetched; the message names the
             file and the cure.
     """
-    _check_files(Path(root) / "MNIST" / "raw")
     try:
+        _check_files(Path(root) / "MNIST" / "raw")
         train, test = (MNIST(root, train=train, download=True) for train in (True, False))
+    except DataError:
+        raise
     except (RuntimeError, OSError) as error:
         raise DataError(_explain(Path(root) / "MNIST" / "raw", error)) from error
     return Digits(train.data, train.targets), Digits(test.data, test.targets)

@@ -21,7 +21,7 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)
 plt.rcParams.update(
     {
         "figure.dpi": 100,
-        "savefig.dpi": 130,
+        "savefig.dpi": 115,
         "font.size": 12,
         "axes.titlesize": 13,
         "axes.titleweight": "bold",
@@ -415,7 +415,7 @@ def predictions(images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, t
         images: uint8, shape (N, 28, 28).
     """
     columns = 20
-    rows = -(-len(images) // columns)
+    rows = max(1, -(-len(images) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(11, 0.4 + 0.78 * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
@@ -539,7 +539,7 @@ def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Fi
 def mistakes(images: np.ndarray, captions: list[str], marked: list[bool], title: str) -> plt.Figure:
     """Misread digits in rows of ten, each with a caption; marked ones have a blue dashed frame."""
     columns = 10
-    rows = -(-len(images) // columns)
+    rows = max(1, -(-len(images) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(11, 0.6 + 1.75 * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import platform
 import sys
 import tempfile
 import time
+import zipfile
 from contextlib import nullcontext
+from numbers import Integral, Real
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from evaluation import loss_and_accuracy, num_correct, predict
+from evaluation import loss_and_accuracy, predict
 from mnist import Digits, to_float
 from network import CNN
 from rnns import GRU, LSTM, RNN, BiLSTM
@@ -158,17 +159,41 @@ def check_settings(
 ) -> None:
     """Raise ValueError, naming the setting, where ``fit`` could make no sense of it."""
     rules = {
-        "lr": (lr, lr > 0, "above 0"),
-        "batch_size": (batch_size, 1 <= batch_size <= num_images, f"from 1 to {num_images}"),
-        "num_epochs": (num_epochs, num_epochs >= 1, "1 or more"),
-        "seed": (seed, seed >= 0, "0 or more"),
+        "lr": (lr, _is_number(lr) and lr > 0, "a number above 0"),
+        "batch_size": (
+            batch_size,
+            _is_count(batch_size) and 1 <= batch_size <= num_images,
+            f"a whole number from 1 to {num_images}",
+        ),
+        "num_epochs": (
+            num_epochs,
+            _is_count(num_epochs) and num_epochs >= 1,
+            "a whole number, 1 or more",
+        ),
+        "seed": (seed, _is_count(seed) and seed >= 0, "a whole number, 0 or more"),
         "schedule": (schedule, schedule in SCHEDULES, f"one of {SCHEDULES}"),
-        "weight_decay": (weight_decay, weight_decay >= 0, "0 or more"),
-        "clip_norm": (clip_norm, clip_norm is None or clip_norm > 0, "above 0, or None"),
+        "weight_decay": (
+            weight_decay,
+            _is_number(weight_decay) and weight_decay >= 0,
+            "a number, 0 or more",
+        ),
+        "clip_norm": (
+            clip_norm,
+            clip_norm is None or (_is_number(clip_norm) and clip_norm > 0),
+            "a number above 0, or None",
+        ),
     }
     for name, (value, is_valid, rule) in rules.items():
         if not is_valid:
             raise ValueError(f"{name} must be {rule}, got {value!r}")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, Integral)
 
 
 def diverged(history: pd.DataFrame) -> bool:
@@ -219,7 +244,7 @@ def load_model(path: str | Path) -> nn.Module:
     try:
         model = NETWORKS[content["network"]](**content["arguments"])
         model.load_state_dict(content["state_dict"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(
             f"{path} does not fit the networks of this version ({error}): {_CURE}"
         ) from error
@@ -232,18 +257,21 @@ def read_model_file(path: str | Path) -> dict:
     Raises:
         ModelFileError: see ``load_model``.
     """
+    if not Path(path).exists():
+        raise ModelFileError(f"{path} does not exist: {_CURE}")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at checksums
+            if archive.testzip():
+                raise zipfile.BadZipFile("a checksum is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{path} does not exist: {_CURE}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # from damaged bytes the unpickler may raise anything
         raise ModelFileError(f"{path} is damaged or no weights file: {_CURE}") from error
     if not isinstance(content, dict) or content.get("format") != FILE_FORMAT:
         raise ModelFileError(f"{path} was not written by this version of save_model: {_CURE}")
     return content | {"history": pd.DataFrame(content["history"])}
 
 
-_CURE = "restore it (`git restore models`), or run the notebook that trains it."
+_CURE = "delete it, then restore it (`git restore models`) or run the notebook that trains it."
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, schedule: str, num_steps: int):
@@ -258,7 +286,7 @@ def _train_epoch(model, train, optimizer, scheduler, batch_size, clip_norm, prec
     model.train()
     device = train.images.device
     loss_sum, norm_sum = torch.zeros((), device=device), torch.zeros((), device=device)
-    correct = 0
+    correct = torch.zeros((), dtype=torch.int64, device=device)
     batches = torch.randperm(len(train)).to(device).split(batch_size)
     for indices in batches:
         batch = train[indices]
@@ -273,11 +301,11 @@ def _train_epoch(model, train, optimizer, scheduler, batch_size, clip_norm, prec
         scheduler.step()
         # Sums over images: the last, smaller batch counts for what it is.
         loss_sum += loss.detach() * len(batch)
-        correct += num_correct(logits, batch.labels)
+        correct += (logits.argmax(1) == batch.labels).sum()
     row = {
         "learning_rate": scheduler.get_last_lr()[0],
         "train_loss": loss_sum.item() / len(train),
-        "train_accuracy": correct / len(train),
+        "train_accuracy": correct.item() / len(train),
     }
     if clip_norm is not None:
         row["gradient_norm"] = norm_sum.item() / len(batches)

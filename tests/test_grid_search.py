@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import grid_search
 import training
 from conftest import ROOT
 from network import CNN
+from rnns import RNN
 
 GRID = {"lr": [0.01, 0.001], "batch_size": [64]}
 
@@ -126,8 +128,61 @@ def test_data_and_code_are_part_of_the_key(search, trainings, few, tmp_path, mon
         num_epochs=1,
     )
     assert len(trainings) == 2
-    monkeypatch.setattr(grid_search, "_code_hash", lambda network: "changed")
+    monkeypatch.setitem(grid_search.CODE_HASHES, "CNN", "changed")
     search(grid)
+    assert len(trainings) == 3
+
+
+def test_code_hash(monkeypatch):
+    before = grid_search._code_hash(RNN)
+    assert grid_search.CODE_HASHES["RNN"] == before != grid_search._code_hash(CNN)
+    monkeypatch.setattr(training, "_scheduler", lambda: "another schedule")
+    assert grid_search._code_hash(RNN) != before
+
+
+def test_constants_count_and_comments_do_not(monkeypatch):
+    source = inspect.getsource
+
+    def edited(old, new):
+        monkeypatch.setattr(inspect, "getsource", lambda part: source(part).replace(old, new))
+        return grid_search._code_hash(RNN)
+
+    before = grid_search._code_hash(RNN)
+    assert edited("0.1307", "0.5") != before
+    assert edited("# Added last", "# Put last") == before
+    assert edited("Turn uint8 images", "Make uint8 images") == before
+
+
+def test_machine_is_part_of_the_key(monkeypatch):
+    settings = {"network": CNN, "lr": 0.01, "batch_size": 64, "num_epochs": 1}
+    run = grid_search.Run.from_settings(settings)
+    before = run.identity("data")
+    monkeypatch.setattr(training, "fast_precision", lambda device: "another precision")
+    assert run.identity("data") != before
+
+
+def test_changed_code_is_refused_in_a_worker(few, tmp_path):
+    run = grid_search.Run.from_settings(
+        {"network": CNN, "lr": 0.01, "batch_size": 64, "num_epochs": 1}
+    )
+    identity = run.identity("data") | {"code": "of another time"}
+    with pytest.raises(RuntimeError, match="restart the kernel"):
+        grid_search._train(tmp_path, run, identity, *few, False)
+
+
+def test_a_run_is_written_whole_or_not_at_all(search, trainings, monkeypatch):
+    write_bytes = Path.write_bytes
+
+    def fail(path, content):
+        if path.name == "history.csv":
+            raise OSError("disk full")
+        return write_bytes(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fail)
+        with pytest.raises(OSError, match="disk full"):
+            search()
+    assert list(search()["status"]) == ["finished"] * 2
     assert len(trainings) == 3
 
 
@@ -143,6 +198,9 @@ def test_incomplete_run_is_trained_again(search, trainings):
     (Path(runs["folder"][0]) / "history.csv").unlink()
     search()
     assert len(trainings) == 3
+    (Path(runs["folder"][1]) / "settings.json").write_text("{")
+    search()
+    assert len(trainings) == 4
 
 
 def test_diverged_run_does_not_end_the_grid(search):
@@ -166,7 +224,10 @@ def test_without_tensorboard(search):
     "grid, settings, message",
     [
         ({"lr": [0.01], "learning_speed": [1]}, {}, "unknown setting 'learning_speed'"),
-        ({"lr": [0.01, -1]}, {}, "lr must be above 0"),
+        ({"lr": [0.01, -1]}, {}, "lr must be a number above 0"),
+        ({"lr": 0.01}, {}, "a dict of lists.*'lr'"),
+        ([], {}, "the grid is empty"),
+        ({"lr": [0.01], "channels": [(0, 8)]}, {}, "CNN cannot be made with.*channels"),
         ({"lr": []}, {}, "'lr'"),
         ({"lr": [0.01], "batch_size": [0]}, {}, "batch_size must be"),
         ({"lr": [0.01], "batch_size": [601]}, {}, "batch_size must be"),

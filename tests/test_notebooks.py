@@ -111,7 +111,7 @@ def test_form(name):
     tagged = [c for c in code_cells(notebook) if "parameters" in c.metadata.get("tags", [])]
     assert tagged == code_cells(notebook)[:1]
     for line in filter(None, tagged[0].source.splitlines()):
-        assert re.match(r"\w+ = |[ \])}]", line), f"not a setting: {line}"
+        assert re.match(r"\w+ = .*#|[ \])}]", line), f"not a setting with its comment: {line}"
     settings = {target.id for node in ast.parse(tagged[0].source).body for target in node.targets}
     assert set(TINY[name]) <= settings
 
