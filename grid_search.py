@@ -214,9 +214,9 @@ def _default_workers() -> int:
 
 
 def _check_arguments(run: Run) -> None:
-    """Make the network once, to have it refuse its arguments here and not in mid-search."""
+    """Make the network and use it once, to have it refuse its arguments before any training."""
     try:
-        run.network(**run.arguments)
+        run.network(**run.arguments).eval()(torch.zeros(1, 1, 28, 28))
     except (TypeError, ValueError, RuntimeError) as error:
         name = run.network.__name__
         raise ValueError(f"{name} cannot be made with {run.arguments}: {error}") from error
@@ -325,7 +325,7 @@ def _read_result(folder: Path) -> dict:
 
 
 def _read_history(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "history.csv", float_precision="round_trip")
+    return pd.read_csv(folder / "history.csv")
 
 
 def _show_best(bar: tqdm, results: list[dict]) -> None:

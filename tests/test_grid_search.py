@@ -136,7 +136,7 @@ def test_data_and_code_are_part_of_the_key(search, trainings, few, tmp_path, mon
 def test_code_hash(monkeypatch):
     before = grid_search._code_hash(RNN)
     assert grid_search.CODE_HASHES["RNN"] == before != grid_search._code_hash(CNN)
-    monkeypatch.setattr(training, "_scheduler", lambda: "another schedule")
+    monkeypatch.setattr(training, "_scheduler", start_search)
     assert grid_search._code_hash(RNN) != before
 
 
@@ -227,7 +227,7 @@ def test_without_tensorboard(search):
         ({"lr": [0.01, -1]}, {}, "lr must be a number above 0"),
         ({"lr": 0.01}, {}, "a dict of lists.*'lr'"),
         ([], {}, "the grid is empty"),
-        ({"lr": [0.01], "channels": [(0, 8)]}, {}, "CNN cannot be made with.*channels"),
+        ({"lr": [0.01], "hidden_size": [-1]}, {}, "CNN cannot be made with.*hidden_size"),
         ({"lr": []}, {}, "'lr'"),
         ({"lr": [0.01], "batch_size": [0]}, {}, "batch_size must be"),
         ({"lr": [0.01], "batch_size": [601]}, {}, "batch_size must be"),
