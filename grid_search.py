@@ -173,12 +173,12 @@ def search(
         file=sys.stdout,
         disable=not progress,
     ) as bar:
-        _show_best(bar, kept)
+        bar.set_postfix_str(_best(kept, len(kept)))
         for folder, files in results:
             _write(folder, files)
             kept.append(_read_result(folder))
             bar.update()
-            _show_best(bar, kept)
+            bar.set_postfix_str(_best(kept, len(folders) - len(todo)))
     return _table(grid, points, folders)
 
 
@@ -328,13 +328,14 @@ def _read_history(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "history.csv")
 
 
-def _show_best(bar: tqdm, results: list[dict]) -> None:
-    """Write the lowest loss so far beside the bar: of validation if there is one."""
+def _best(results: list[dict], num_kept: int) -> str:
+    """The lowest loss so far, of validation if there is one, for the end of the progress bar."""
+    from_before = f"{num_kept} kept from before, " if num_kept else ""
     for name in ("valid_loss", "train_loss"):
         losses = [r[name] for r in results if r["status"] == "finished" and name in r]
         if losses:
-            bar.set_postfix_str(f"best {name} {min(losses):.4f}")
-            return
+            return f"{from_before}best {name} {min(losses):.4f}"
+    return ""
 
 
 def _table(grid: dict | list[dict], points: list[dict], folders: list[Path]) -> pd.DataFrame:

@@ -446,11 +446,10 @@ def confusion_matrices(matrices: dict[str, np.ndarray], title: str) -> plt.Figur
         matrices: by data set, int, shape (10 true, 10 predicted).
     """
     figure, axes = plt.subplots(
-        1, len(matrices), figsize=(1 + 6.2 * len(matrices), 6), squeeze=False
+        len(matrices), 1, figsize=(7.5, 0.3 + 5.8 * len(matrices)), squeeze=False
     )
-    for ax, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+    for ax, (name, matrix) in zip(axes[:, 0], matrices.items(), strict=True):
         diagonal = np.eye(10, dtype=bool)
-        size = 11 if len(matrices) == 1 else 9.5
         sns.heatmap(
             matrix,
             mask=diagonal,
@@ -461,7 +460,7 @@ def confusion_matrices(matrices: dict[str, np.ndarray], title: str) -> plt.Figur
             linewidths=0.5,
             linecolor="#dddddd",
             ax=ax,
-            annot_kws={"size": size},
+            annot_kws={"size": 11},
             cbar_kws={"label": "mistakes", "shrink": 0.75},
         )
         for digit in range(10):
@@ -471,7 +470,7 @@ def confusion_matrices(matrices: dict[str, np.ndarray], title: str) -> plt.Figur
                 matrix[digit, digit],
                 ha="center",
                 va="center",
-                fontsize=size,
+                fontsize=11,
                 color=BLUE,
                 fontweight="bold",
             )
@@ -586,8 +585,9 @@ def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: 
             alpha=0.8,
         )
         ax.set_title(f"{name}\nerror {errors[name]:.2%}", fontsize=11)
+        ax.tick_params(labelbottom=True)
         ax.grid(alpha=0.3)
-    figure.supxlabel("confidence (larger dots: more images)")
+    figure.supxlabel("confidence (size of a dot: logarithm of its images)")
     figure.supylabel("share that is right")
     figure.suptitle(title)
     return figure
@@ -624,12 +624,14 @@ def feature_maps(image: np.ndarray, layers: dict[str, np.ndarray], title: str) -
     ax = figure.add_subplot(grid[:, :3])
     ax.imshow(image, cmap="gray_r")
     ax.set(title="the image", xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     for index, (name, maps) in enumerate(layers.items()):
         for position, values in enumerate(maps[:16]):
             row, column = divmod(position, 8)
             ax = figure.add_subplot(grid[2 * index + row, 3 + column])
             ax.imshow(values, cmap="gray_r")
             ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
             if position == 0:
                 ax.set_title(name, loc="left")
     figure.suptitle(title)
@@ -675,7 +677,7 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
 def _plain_ticks(ax: plt.Axes, values: pd.Series, axis: str = "y") -> None:
     """Label a logarithmic axis with plain numbers: 0.01, 0.02, 0.05, 0.1, ..."""
     steps = [digit * 10.0**power for power in range(-6, 4) for digit in (1, 2, 5)]
-    inside = [step for step in steps if values.min() / 2 < step < 2 * values.max()]
+    inside = [step for step in steps if values.min() / 1.3 < step < 1.3 * values.max()]
     target = getattr(ax, f"{axis}axis")
     target.set_major_locator(FixedLocator(inside))
     target.set_minor_locator(NullLocator())
