@@ -128,7 +128,7 @@ def test_prose_states_no_result(name):
 def test_is_small_and_names_no_local_path(name):
     assert (ROOT / name).stat().st_size < 1_500_000
     text = (ROOT / name).read_text()
-    assert not re.search(r"/home/|/root/|/Users/|/tmp/|C:\\\\", text)
+    assert not re.search(r"/(home|root|Users|tmp)/|C:\\\\", text)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "visualizations").glob("*.png")), ids=str)
