@@ -32,6 +32,7 @@ from sklearn.model_selection import ParameterGrid
 from torch import nn
 from tqdm import tqdm
 
+import augmentation
 import training
 from evaluation import loss_and_accuracy, predict
 from mnist import Digits, to_float
@@ -342,16 +343,20 @@ def _table(grid: dict | list[dict], points: list[dict], folders: list[Path]) -> 
     grids = [grid] if isinstance(grid, dict) else grid
     columns = list(dict.fromkeys(name for part in grids for name in part))
     rows = [
-        {name: point.get(name) for name in columns}
+        {name: _readable(point.get(name)) for name in columns}
         | _read_result(folder)
         | {"folder": folder.as_posix()}
         for point, folder in zip(points, folders, strict=True)
     ]
-    for row in rows:
-        if "network" in row:
-            row["network"] = row["network"].__name__
     table = pd.DataFrame(rows)
     return table.astype({"best_epoch": "Int64"}) if "best_epoch" in table else table
+
+
+def _readable(value):
+    """A setting as a cell of a table holds it."""
+    if isinstance(value, type):
+        return value.__name__
+    return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value
 
 
 def _code_hash(network: type[nn.Module]) -> str:
@@ -360,7 +365,10 @@ def _code_hash(network: type[nn.Module]) -> str:
         *{sys.modules[network.__module__], sys.modules[Normalize.__module__]},
         training.fit,
         training._train_epoch,
+        training._Step,
+        training._average,
         training._scheduler,
+        augmentation,
         predict,
         loss_and_accuracy,
         to_float,

@@ -10,6 +10,7 @@ import tempfile
 import time
 import zipfile
 from contextlib import nullcontext
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -18,16 +19,20 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from augmentation import Augmentation
 from evaluation import loss_and_accuracy, predict
 from mnist import Digits, to_float
-from network import CNN
+from network import CNN, DeepCNN, Ensemble
 from rnns import GRU, LSTM, RNN, BiLSTM
 
 # The classes that a weights file may name. They are looked up here and never imported by name, so
 # that a file from a stranger cannot run code.
-NETWORKS = {network.__name__: network for network in (CNN, RNN, GRU, LSTM, BiLSTM)}
+NETWORKS = {
+    network.__name__: network for network in (CNN, DeepCNN, Ensemble, RNN, GRU, LSTM, BiLSTM)
+}
 SCHEDULES = ("one_cycle", "constant")
 FILE_FORMAT = "mnist-study-1"
 
@@ -68,6 +73,8 @@ def fit(
     schedule: str = "one_cycle",
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
+    augmentation: dict[str, float] | None = None,
+    ema_decay: float | None = None,
     log_dir: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -88,6 +95,11 @@ def fit(
         weight_decay: decoupled from the gradient (AdamW, Loshchilov and Hutter 2019,
             https://arxiv.org/abs/1711.05101).
         clip_norm: longest gradient allowed, all parameters taken as one vector; None for no limit.
+        augmentation: strengths by name, as ``augmentation.Augmentation`` takes them; each batch is
+            distorted anew. None for the images as they are.
+        ema_decay: evaluate, and end with, an exponential moving average of the weights (Polyak and
+            Juditsky 1992, https://doi.org/10.1137/0330046); this part of it, below 1, is kept at
+            each step. None for the weights themselves.
         log_dir: folder for a TensorBoard log, or None for none.
         progress: show a line of text that follows the epochs.
 
@@ -109,6 +121,8 @@ def fit(
         schedule=schedule,
         weight_decay=weight_decay,
         clip_norm=clip_norm,
+        augmentation=augmentation,
+        ema_decay=ema_decay,
     )
     device = default_device()
     precision = fast_precision(device)
@@ -121,7 +135,16 @@ def fit(
         decoupled_weight_decay=True,
         fused=True,
     )
-    scheduler = _scheduler(optimizer, schedule, num_epochs * math.ceil(len(train) / batch_size))
+    step = _Step(
+        model,
+        optimizer,
+        _scheduler(optimizer, schedule, num_epochs * math.ceil(len(train) / batch_size)),
+        Augmentation(**augmentation) if augmentation else None,
+        _average(model, ema_decay),
+        clip_norm,
+        precision,
+    )
+    result = step.average.module if step.average else model  # whose weights count
 
     history, best_loss, best_weights = [], math.inf, None
     epochs = tqdm(
@@ -132,11 +155,9 @@ def fit(
         for epoch in epochs:
             start = time.perf_counter()
             row = {"epoch": epoch}
-            row |= _train_epoch(
-                model, train, optimizer, scheduler, batch_size, clip_norm, precision
-            )
+            row |= _train_epoch(step, train, batch_size)
             if valid is not None:
-                logits = predict(model, valid.images, precision=precision)
+                logits = predict(result, valid.images, precision=precision)
                 row["valid_loss"], row["valid_accuracy"] = loss_and_accuracy(logits, valid.labels)
             row["seconds"] = time.perf_counter() - start
             history.append(row)
@@ -147,15 +168,24 @@ def fit(
                 break
             if valid is not None and row["valid_loss"] < best_loss:
                 # Weights alone are kept: the optimizer goes on from where it is.
-                best_loss, best_weights = row["valid_loss"], copy.deepcopy(model.state_dict())
-    if best_weights:
-        model.load_state_dict(best_weights)
+                best_loss, best_weights = row["valid_loss"], copy.deepcopy(result.state_dict())
+    model.load_state_dict(best_weights or result.state_dict())
     model.eval()
     return pd.DataFrame(history)
 
 
 def check_settings(
-    num_images: int, *, lr, batch_size, num_epochs, seed, schedule, weight_decay, clip_norm
+    num_images: int,
+    *,
+    lr,
+    batch_size,
+    num_epochs,
+    seed,
+    schedule,
+    weight_decay,
+    clip_norm,
+    augmentation,
+    ema_decay,
 ) -> None:
     """Raise ValueError, naming the setting, where ``fit`` could make no sense of it."""
     rules = {
@@ -182,10 +212,19 @@ def check_settings(
             clip_norm is None or (_is_number(clip_norm) and clip_norm > 0),
             "a number above 0, or None",
         ),
+        "ema_decay": (
+            ema_decay,
+            ema_decay is None or (_is_number(ema_decay) and 0 < ema_decay < 1),
+            "a number above 0 and below 1, or None",
+        ),
     }
     for name, (value, is_valid, rule) in rules.items():
         if not is_valid:
             raise ValueError(f"{name} must be {rule}, got {value!r}")
+    try:
+        Augmentation(**augmentation or {})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"augmentation cannot be {augmentation!r}: {error}") from error
 
 
 def _is_number(value) -> bool:
@@ -281,33 +320,66 @@ def _scheduler(optimizer: torch.optim.Optimizer, schedule: str, num_steps: int):
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=num_steps)
 
 
-def _train_epoch(model, train, optimizer, scheduler, batch_size, clip_norm, precision) -> dict:
+def _average(model: nn.Module, ema_decay: float | None) -> AveragedModel | None:
+    if ema_decay is None:
+        return None
+    # Buffers as well: the batch norms' mean and variance belong to the weights.
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+
+
+@dataclass
+class _Step:
+    """All that one step of the training changes or goes by."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    augment: Augmentation | None
+    average: AveragedModel | None
+    clip_norm: float | None
+    precision: torch.dtype
+
+    def __call__(self, batch: Digits) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Learn from a batch; return its logits, its loss, and the norm of the gradient."""
+        images, device = to_float(batch.images), batch.images.device
+        if self.augment:
+            images = self.augment(images)
+        low = self.precision != torch.float32
+        with torch.autocast(device.type, dtype=self.precision, enabled=low):
+            logits = self.model(images)
+            loss = F.cross_entropy(logits, batch.labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.zeros((), device=device)
+        if self.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.average:
+            self.average.update_parameters(self.model)
+        return logits.detach(), loss.detach(), norm
+
+
+def _train_epoch(step: _Step, train: Digits, batch_size: int) -> dict:
     """Train on every image once; return the part of the history's row that this gives."""
-    model.train()
+    step.model.train()
     device = train.images.device
     loss_sum, norm_sum = torch.zeros((), device=device), torch.zeros((), device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     batches = torch.randperm(len(train)).to(device).split(batch_size)
     for indices in batches:
         batch = train[indices]
-        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
-            logits = model(to_float(batch.images))
-            loss = F.cross_entropy(logits, batch.labels)
-        optimizer.zero_grad()
-        loss.backward()
-        if clip_norm is not None:
-            norm_sum += nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-        optimizer.step()
-        scheduler.step()
+        logits, loss, norm = step(batch)
         # Sums over images: the last, smaller batch counts for what it is.
-        loss_sum += loss.detach() * len(batch)
+        loss_sum += loss * len(batch)
+        norm_sum += norm
         correct += (logits.argmax(1) == batch.labels).sum()
     row = {
-        "learning_rate": scheduler.get_last_lr()[0],
+        "learning_rate": step.scheduler.get_last_lr()[0],
         "train_loss": loss_sum.item() / len(train),
         "train_accuracy": correct.item() / len(train),
     }
-    if clip_norm is not None:
+    if step.clip_norm is not None:
         row["gradient_norm"] = norm_sum.item() / len(batches)
     return row
 

@@ -303,3 +303,13 @@ def test_killed_search_goes_on_to_the_same_end(tmp_path):
             for d in ("killed", "undisturbed")
         ]
         assert all((states[0][key] == states[1][key]).all() for key in states[0])
+
+
+def test_a_dict_is_a_setting_like_any_other(search):
+    strengths = [None, {"rotation": 10, "elastic": 0.5}]
+    runs = search({"augmentation": strengths}, lr=0.01, batch_size=64)
+    assert runs["augmentation"].fillna("none").tolist() == ["none", "rotation 10, elastic 0.5"]
+    assert runs["folder"].nunique() == 2
+    content = json.loads((Path(runs["folder"][1]) / "settings.json").read_text())
+    assert content["fit"]["augmentation"] == strengths[1]
+    assert len(grid_search.histories(runs)) == 2

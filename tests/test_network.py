@@ -8,15 +8,24 @@ from torch import nn
 from torch.nn import functional as F
 
 import mnist
-from network import CNN, PIXEL_MEAN, PIXEL_STD, Normalize
+from network import CNN, PIXEL_MEAN, PIXEL_STD, DeepCNN, Ensemble, Normalize
 
 
 def test_number_of_parameters():
     assert sum(p.numel() for p in CNN().parameters() if p.requires_grad) == 417_578
 
 
-def test_logits():
-    logits = CNN()(torch.rand(3, 1, 28, 28))
+@pytest.mark.parametrize(
+    "model, parameters",
+    [(DeepCNN(), 230_010), (DeepCNN(width=10), 22_935), (Ensemble(), 1_150_050)],
+)
+def test_number_of_parameters_of_the_deeper_networks(model, parameters):
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
+
+
+@pytest.mark.parametrize("network", [CNN, DeepCNN, Ensemble])
+def test_logits(network):
+    logits = network()(torch.rand(3, 1, 28, 28))
     assert logits.shape == (3, 10)
     assert logits.dtype == torch.float32
 
@@ -39,6 +48,15 @@ def test_it_is_the_network_that_was_described():
         x = F.max_pool2d(F.relu(norm(convolution(x))), 2)
     x = F.relu(model.features[4](x.flatten(1)))
     assert torch.allclose(model(images), model.classifier(x), atol=1e-6)
+
+
+def test_ensemble_answers_with_the_mean_of_its_members_probabilities():
+    torch.manual_seed(0)
+    model = Ensemble(size=3, width=4).eval()
+    images = torch.rand(5, 1, 28, 28)
+    mean = torch.stack([member(images).softmax(1) for member in model.members]).mean(0)
+    assert torch.allclose(model(images).softmax(1), mean, atol=1e-6)
+    assert model.arguments == {"size": 3, "width": 4, "dropout": 0.3}
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (5, 28, 28), (5, 3, 28, 28), (5, 1, 32, 32)])

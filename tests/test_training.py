@@ -132,11 +132,54 @@ def test_diverged(few):
         ("schedule", "cosine"),
         ("weight_decay", -1),
         ("clip_norm", 0),
+        ("ema_decay", 0),
+        ("ema_decay", 1),
     ],
 )
 def test_senseless_settings_are_refused_by_name(few, name, value):
     with pytest.raises(ValueError, match=f"^{name} must be"):
         trained(few[0], **{name: value})
+
+
+@pytest.mark.parametrize("strengths", [{"rotation": -1}, {"turn": 10}, 0.5])
+def test_senseless_augmentation_is_refused(few, strengths):
+    with pytest.raises(ValueError, match=r"^augmentation cannot be"):
+        trained(few[0], augmentation=strengths)
+
+
+def test_augmentation_is_for_training_only_and_repeats(few):
+    train, valid = few
+    first, history = trained(train, valid, augmentation={"rotation": 30})
+    again, _ = trained(train, valid, augmentation={"rotation": 30})
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(trained(train, valid)[0]))
+    precision = training.fast_precision(training.default_device())
+    logits = evaluation.predict(first, valid.images, precision=precision)
+    loss, _ = evaluation.loss_and_accuracy(logits, valid.labels)
+    assert loss == pytest.approx(history["valid_loss"].min())
+
+
+def test_averaged_weights_are_the_exponential_mean_of_those_of_each_step(few, monkeypatch):
+    """Recorded step by step: a_1 = w_1, then a_n = decay a_(n-1) + (1 - decay) w_n."""
+    steps = []
+    original = torch.optim.lr_scheduler.OneCycleLR.step
+
+    def step(scheduler, *arguments):
+        steps.append({name: value.clone() for name, value in model.state_dict().items()})
+        return original(scheduler, *arguments)
+
+    torch.manual_seed(0)
+    model = CNN()
+    monkeypatch.setattr(torch.optim.lr_scheduler.OneCycleLR, "step", step)
+    training.fit(model, few[0], ema_decay=0.6, progress=False, **SETTINGS)
+    steps = steps[1:]  # the scheduler makes a step of its own when it is made
+    assert len(steps) == 20
+    for name in ("classifier.weight", "features.1.1.running_mean"):
+        mean = steps[0][name]
+        for step in steps[1:]:
+            mean = 0.6 * mean + 0.4 * step[name]
+        assert torch.allclose(model.state_dict()[name], mean, atol=1e-5)
+        assert not torch.allclose(steps[-1][name], mean, atol=1e-5)
 
 
 def test_progress_is_plain_text_and_can_be_quiet(few, capsys):
