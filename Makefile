@@ -13,10 +13,21 @@ EXECUTE = $(NBCONVERT) --execute --ExecutePreprocessor.timeout=-1 \
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 
-.PHONY: help run test lint benchmark tensorboard clean
+# Execute the notebooks named in $(1) in place, one after the other.
+define execute
+	@for notebook in $(1); do \
+		echo "== $$notebook"; start=$$(date +%s); \
+		$(EXECUTE) $$notebook && $(NBCONVERT) --coalesce-streams $$notebook || exit 1; \
+		echo "   done in $$(( $$(date +%s) - start )) s"; \
+	done
+	@echo "Notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed."
+endef
+
+.PHONY: help run augmentation test lint benchmark tensorboard clean
 
 help:
 	@echo "make run          train everything: execute the notebooks in place"
+	@echo "make augmentation train the augmented networks: about 80 minutes on two cores"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style and formatting"
 	@echo "make benchmark    measure the training speed against the usual loop"
@@ -24,12 +35,12 @@ help:
 	@echo "make clean        delete .venv, kept runs and caches"
 
 run: .venv/study
-	@for notebook in $(NOTEBOOKS); do \
-		echo "== $$notebook"; start=$$(date +%s); \
-		$(EXECUTE) $$notebook && $(NBCONVERT) --coalesce-streams $$notebook || exit 1; \
-		echo "   done in $$(( $$(date +%s) - start )) s"; \
-	done
-	@echo "The notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed ones."
+	$(call execute,$(NOTEBOOKS))
+
+augmentation: .venv/study
+	@echo "This takes about 80 minutes on two cores with fast bfloat16. Interrupt it whenever you like:"
+	@echo "finished trainings are kept in runs/, and the next 'make augmentation' goes on from there."
+	$(call execute,train_with_augmentation.ipynb results.ipynb)
 
 test: .venv/dev
 	$(BIN)/python -m pytest

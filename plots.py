@@ -234,30 +234,38 @@ def validation_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
     return figure
 
 
-def heat_maps(runs: pd.DataFrame, maps: list[tuple[str, str, str, str]], title: str) -> plt.Figure:
-    """Maps over learning rate and batch size, one below the other, the best cell framed.
+def heat_maps(
+    runs: pd.DataFrame,
+    maps: list[tuple[str, str, str, str]],
+    title: str,
+    *,
+    rows: tuple[str, str] = ("batch_size", "batch size"),
+    columns: tuple[str, str] = ("lr", "learning rate (peak of the cycle)"),
+) -> plt.Figure:
+    """Maps over two settings, one below the other, the best cell framed.
 
     Args:
-        runs: what ``grid_search.search`` returns, with columns lr and batch_size.
+        runs: what ``grid_search.search`` returns.
         maps: for each map the column of ``runs``, its name and unit, "min" or "max" for which
             value is best, and the format of a value.
+        rows, columns: the two settings: column of ``runs``, and its name and unit.
     """
-    rows = runs["batch_size"].nunique()
+    height = runs[rows[0]].nunique()
     figure, axes = plt.subplots(
-        len(maps), 1, figsize=(9, 0.6 + len(maps) * (1.1 + 0.8 * rows)), squeeze=False
+        len(maps), 1, figsize=(9, 0.6 + len(maps) * (1.1 + 0.8 * height)), squeeze=False
     )
     for ax, (column, label, best, fmt) in zip(axes[:, 0], maps, strict=True):
-        cells = runs.pivot(index="batch_size", columns="lr", values=column)
+        cells = runs.pivot(index=rows[0], columns=columns[0], values=column)
         colours = "viridis_r" if best == "min" else "viridis"
         # Limits that a single bad run does not stretch, so that the good ones stay apart.
         sns.heatmap(
             cells, annot=True, fmt=fmt, cmap=colours, robust=True, ax=ax, cbar_kws={"label": label}
         )
         flat = cells.stack()
-        size, rate = flat.idxmin() if best == "min" else flat.idxmax()
-        corner = cells.columns.get_loc(rate), cells.index.get_loc(size)
+        row, place = flat.idxmin() if best == "min" else flat.idxmax()
+        corner = cells.columns.get_loc(place), cells.index.get_loc(row)
         ax.add_patch(plt.Rectangle(corner, 1, 1, fill=False, edgecolor=RED, lw=4, clip_on=False))
-        ax.set(xlabel="learning rate (peak of the cycle)", ylabel="batch size")
+        ax.set(xlabel=columns[1], ylabel=rows[1])
     figure.suptitle(title)
     return figure
 
@@ -502,6 +510,38 @@ def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure
     ax.grid(axis="y", alpha=0.3)
     ax.legend(frameon=False, ncols=len(tables), loc="lower left")
     ax.set_title(title)
+    return figure
+
+
+def cost(results: pd.DataFrame, title: str) -> plt.Figure:
+    """Test accuracy over the number of parameters, and over the seconds of training.
+
+    Args:
+        results: one row a model, with columns model, parameters, training seconds, test accuracy,
+            and the ends of its interval, test low and test high (0 to 1).
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5.6), sharey=True)
+    for ax, column in zip(axes, ("parameters", "training seconds"), strict=True):
+        for index, (_, row) in enumerate(results.iterrows()):
+            low, middle, high = (100 * row[f"test {end}"] for end in ("low", "accuracy", "high"))
+            ax.errorbar(
+                row[column],
+                middle,
+                yerr=[[middle - low], [high - middle]],
+                fmt="osD^vP*X<>"[index % 10],
+                color=COLOURS[index % len(COLOURS)],
+                markersize=9,
+                capsize=3,
+                elinewidth=1,
+                label=row["model"],
+            )
+        ax.set(xscale="log", xlabel=f"{column} (log scale)")
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("test accuracy, 95 % interval (%)")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
+    figure.suptitle(title)
     return figure
 
 
