@@ -12,6 +12,7 @@ wsgi_app = "app:create_app()"
 bind = f"127.0.0.1:{os.environ.get('PORT', 8000)}"
 workers = 2
 threads = 4  # requests that a worker reads and writes at once
+control_socket_disable = True  # it would be a file in the home folder
 timeout = 30  # seconds; a worker that hangs is replaced
 if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"  # the workers' heartbeat: in memory, not on a disk

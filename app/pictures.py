@@ -62,7 +62,7 @@ def from_base64(text: str) -> bytes:
 
 
 def as_png(picture: np.ndarray) -> str:
-    """Return a uint8 picture (height, width) as the address of a PNG, for an <img>."""
+    """Return a uint8 picture, grey or RGB, as the address of a PNG, for an <img>."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-WORK_SIZE = 320  # pixels of the longer side that the ink is looked for in; larger images shrink
+WORK_SIZE = 224  # pixels of the longer side that the ink is looked for in; larger images shrink
 DIGIT_SIZE, IMAGE_SIZE = 20, 28
 LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink: less is nothing drawn
 PAPER_WINDOW = 0.5  # of the shorter side: what is dark over a whole square of this size is shade
 NOISE_WIDTHS = 3.5  # standard deviations of the paper's texture that are taken for paper
 SPECK = 0.04  # of the ink: a piece with less is dirt
+PALE = 0.7  # of full ink: a piece that is nowhere darker is shade
 FINE = 4  # the strokes are drawn at so many times the digit's final size
 EDGE = 0.4  # ink from which on a pixel belongs to the stroke
 SOFTNESS = 0.3  # pixels, standard deviation of the blur at the strokes' edges
@@ -156,15 +157,16 @@ def _thumbnail(gray: np.ndarray, size: int) -> np.ndarray:
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
-    """Drop pieces of ink that are small beside the whole, and stand alone."""
+    """Drop pieces that stand alone and are small beside the whole, or pale all over like a shade."""
     reach = 1 + max(ink.shape) // 80  # over the gaps of a faint line
     near = ndimage.maximum_filter(ink > 0.3, 2 * reach + 1)
     pieces, count = ndimage.label(near)
     if count == 0:
         return np.zeros_like(ink)
-    masses = ndimage.sum_labels(ink, pieces, np.arange(count + 1))
-    masses[0] = -1  # paper
-    return ink * (masses >= SPECK * ink.sum())[pieces]
+    indices = np.arange(1, count + 1)
+    masses, peaks = (f(ink, pieces, indices) for f in (ndimage.sum_labels, ndimage.maximum))
+    kept = (masses >= SPECK * masses.sum()) & (peaks >= PALE)
+    return ink * np.concatenate([[False], kept])[pieces]
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ ANSWERING = "without_validation"  # the model whose answer is given; the others 
 NUM_GALLERY = 10_000  # training images among which similar ones are looked for
 NUM_NEIGHBOURS = 6
 NUM_COPIES, COPY_NOISE = 16, 0.15  # of the image, for its saliency
+ORANGE = np.array([255, 150, 0])  # red, green, blue
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Service:
         }
 
     def _saliency(self, image: torch.Tensor) -> str:
-        """How much each pixel moves the largest logit, as a picture.
+        """How much each pixel moves the largest logit: the digit in grey, under orange.
 
         SmoothGrad (Smilkov et al. 2017, https://arxiv.org/abs/1706.03825): the gradient, averaged
         over noisy copies.
@@ -117,7 +118,9 @@ class Service:
         largest = self.answering.network(copies).max(1).values.sum()
         (gradient,) = torch.autograd.grad(largest, copies)
         saliency = gradient.abs().mean((0, 1))
-        return as_png((255 * saliency / saliency.max().clamp(min=1e-9)).byte().numpy())
+        share = (saliency / saliency.max().clamp(min=1e-9)).numpy()[..., None]
+        digit = 0.6 * image[0].numpy()[..., None]
+        return as_png(((1 - share) * digit + share * ORANGE).astype(np.uint8))
 
     def _neighbours(self, image: torch.Tensor) -> list[dict]:
         """The training images whose features are most like those of ``image``, by their angle."""
