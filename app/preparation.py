@@ -157,7 +157,7 @@ def _thumbnail(gray: np.ndarray, size: int) -> np.ndarray:
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
-    """Drop pieces that stand alone and are small beside the whole, or pale all over like a shade."""
+    """Drop pieces that stand alone and are small beside the whole, or pale like a shade."""
     reach = 1 + max(ink.shape) // 80  # over the gaps of a faint line
     near = ndimage.maximum_filter(ink > 0.3, 2 * reach + 1)
     pieces, count = ndimage.label(near)
