@@ -13,13 +13,16 @@ EXECUTE = $(NBCONVERT) --execute --ExecutePreprocessor.timeout=-1 \
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 
-.PHONY: help run test lint benchmark tensorboard clean
+.PHONY: help run app app-notebook app-picture test lint benchmark tensorboard clean
 
 help:
 	@echo "make run          train everything: execute the notebooks in place"
+	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style and formatting"
-	@echo "make benchmark    measure the training speed against the usual loop"
+	@echo "make benchmark    measure the training speed against the usual loop, and the page's under load"
+	@echo "make app-notebook fix anew when the page refuses: execute draw_a_digit.ipynb in place"
+	@echo "make app-picture  draw the page's picture for the README anew (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs and caches"
 
@@ -31,6 +34,19 @@ run: .venv/study
 	done
 	@echo "The notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed ones."
 
+PORT ?= 8000
+app: .venv/study
+	@echo "== draw a digit: http://127.0.0.1:$(PORT) (the models take a few seconds; Ctrl-C ends it)"
+	@PORT=$(PORT) $(BIN)/gunicorn -c app/gunicorn.conf.py --log-level warning
+
+app-notebook: .venv/study
+	$(EXECUTE) draw_a_digit.ipynb
+	$(NBCONVERT) --coalesce-streams draw_a_digit.ipynb
+
+app-picture: .venv/dev
+	APP_PICTURE=visualizations/app.png CI_BROWSER_REQUIRED=1 \
+		$(BIN)/python -m pytest -q tests/test_app_browser.py -k picture
+
 test: .venv/dev
 	$(BIN)/python -m pytest
 
@@ -40,6 +56,7 @@ lint: .venv/dev
 
 benchmark: .venv/study
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/app_load.py
 
 tensorboard: .venv/study
 	$(BIN)/tensorboard --logdir runs

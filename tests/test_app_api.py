@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import struct
 import zlib
 
@@ -117,6 +118,15 @@ def test_same_picture_same_answer(client, seven):
 
 def test_healthz(client):
     assert client.get("/healthz").get_json() == {"status": "ok"}
+
+
+def test_readme_names_the_parts_of_an_answer(client, seven):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sample = json.loads(re.search(r"```json\n(\{.*?\})\n```", readme, re.DOTALL)[1])
+    answer = post(client, encoded(seven), query="").get_json()
+    assert list(sample) == list(answer)
+    assert list(sample["models"][0]) == list(answer["models"][0])
+    assert sample["model"] == answer["model"]
 
 
 # --- Something that is no digit ---

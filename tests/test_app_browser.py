@@ -26,6 +26,7 @@ MISSING = (
     "the tests of the page need Chromium: install it with `apt-get install chromium` (Debian, "
     "Ubuntu) or `.venv/bin/playwright install chromium` (elsewhere), or name it in CHROMIUM"
 )
+CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "device_scale_factor": 2,
@@ -46,7 +47,13 @@ def browser():
         from playwright.sync_api import sync_playwright
     except ImportError:
         unavailable("the tests of the page need playwright, of requirements-dev.txt")
-    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
+    names = [
+        os.environ.get("CHROMIUM", ""),
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        CHROME,
+    ]
     with sync_playwright() as playwright:
         found = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
         if not Path(found).exists():
