@@ -100,9 +100,10 @@ def _ink(gray: np.ndarray) -> np.ndarray:
     """How much ink each pixel has, 0 to 1; all 0 where nothing stands out from the paper."""
     # A blur that strokes survive and the texture of paper does not; small images have none.
     gray = ndimage.gaussian_filter(gray, max(gray.shape) // 100 / 3)
-    if not _ink_is_dark(gray):
-        gray = 255 - gray
-    darkness = _paper(gray) - gray
+    level = (gray - _light(gray)).astype(np.float32)
+    if (_thumbnail(level, 32) ** 3).sum() > 0:  # what lies far from the paper is lighter
+        level = -level
+    darkness = _paper(level) - level
     # Of paper, whose texture is taken to be normal, a quarter lies below -0.67 deviations and a
     # twentieth below -1.64. Quantiles as low as these are paper even where ink covers half.
     low, quarter = np.quantile(darkness, (0.05, 0.25))
@@ -114,39 +115,45 @@ def _ink(gray: np.ndarray) -> np.ndarray:
     return (darkness / np.median(strong)).clip(0, 1)
 
 
-def _ink_is_dark(gray: np.ndarray) -> bool:
-    """Whether ink is darker than paper: the edge of a picture is mostly paper.
+def _light(gray: np.ndarray) -> np.ndarray:
+    """How light the paper is, by the edge of the picture, most of which is paper.
 
-    A surface is laid through the grey levels of the edge, flat first, then sloped, then curved, for
-    light falls unevenly; each time without the half that fits worst, which may be ink. What lies
-    far from it, on one side, is the ink.
+    A surface is laid through the edge, flat first, then sloped, then curved; each time without the
+    half that fits worst, which may be ink.
     """
     levels = _thumbnail(gray, 32)
-    y, x = (axis.ravel() / axis.size**0.5 for axis in np.indices(levels.shape))
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
     edge = np.ones(levels.shape, bool)
     edge[1:-1, 1:-1] = False
-    edge, levels = np.flatnonzero(edge), levels.ravel()
-    misfit = levels - np.median(levels[edge])
+    terms, levels = _terms(levels.shape)[edge.ravel()], levels[edge]
+    misfit = levels - np.median(levels)
     for degree in (3, 6):
-        chosen = edge[np.argsort(np.abs(misfit[edge]))[: len(edge) // 2 + 1]]
-        weights = np.linalg.lstsq(terms[chosen, :degree], levels[chosen], rcond=None)[0]
+        fitting = np.argsort(np.abs(misfit))[: len(levels) // 2 + 1]
+        weights = np.linalg.lstsq(terms[fitting, :degree], levels[fitting], rcond=None)[0]
         misfit = levels - terms[:, :degree] @ weights
-    return float((misfit**3).sum()) <= 0
+    surface = (_terms(gray.shape) @ weights).reshape(gray.shape)
+    return surface.clip(gray.min(), gray.max())
 
 
-def _paper(gray: np.ndarray) -> np.ndarray:
-    """The paper without its dark ink: uneven light, shadows, a stain.
+def _terms(shape: tuple[int, int]) -> np.ndarray:
+    """1, x, y, and their products, at the middle of each pixel: (pixels, 6)."""
+    y, x = (
+        (axis.ravel() + 0.5) / size for axis, size in zip(np.indices(shape), shape, strict=True)
+    )
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+
+
+def _paper(level: np.ndarray) -> np.ndarray:
+    """The paper without its dark ink: what is left of uneven light, shadows, a stain.
 
     A morphological closing: only what is dark over a whole window stays dark.
     """
-    levels = _thumbnail(gray, 64)  # in which the paper's texture is averaged away
-    window = 2 * round(PAPER_WINDOW * min(levels.shape) / 2) + 1
+    small = _thumbnail(level, 64)  # in which the paper's texture is averaged away
+    window = 2 * round(PAPER_WINDOW * min(small.shape) / 2) + 1
     # Windows end at the edge of the picture, so that a stroke along it does not count as shade.
-    paper = ndimage.maximum_filter(levels, window, mode="constant", cval=0)
-    paper = ndimage.minimum_filter(paper, window, mode="constant", cval=255)
+    paper = ndimage.maximum_filter(small, window, mode="constant", cval=-np.inf)
+    paper = ndimage.minimum_filter(paper, window, mode="constant", cval=np.inf)
     paper = ndimage.gaussian_filter(paper, window / 6, mode="nearest")
-    size = gray.shape[::-1]
+    size = level.shape[::-1]
     return np.asarray(Image.fromarray(paper).resize(size, Image.Resampling.BILINEAR))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 from flask import Flask, Response, abort, jsonify, request
@@ -67,7 +68,10 @@ def _image_bytes() -> bytes:
             "Send a PNG (Content-Type: image/png), a JPEG (image/jpeg), or JSON with the image "
             "in base64 (application/json).",
         )
-    content = request.get_json(silent=True)
+    try:
+        content = json.loads(request.get_data())
+    except (ValueError, RecursionError):  # the latter after a thousand opening brackets
+        content = None
     if not isinstance(content, dict) or not isinstance(content.get("image"), str):
         abort(400, 'The body must be JSON such as {"image": "<base64 of a PNG or JPEG>"}.')
     return pictures.from_base64(content["image"])
