@@ -14,5 +14,6 @@ workers = 2
 threads = 4  # requests that a worker reads and writes at once
 control_socket_disable = True  # it would be a file in the home folder
 timeout = 30  # seconds; a worker that hangs is replaced
+graceful_timeout = 5  # for answers under way when the server is ended
 if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"  # the workers' heartbeat: in memory, not on a disk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +42,20 @@ class Service:
     """
 
     def __init__(self, root: Path = ROOT):
-        paths = sorted((root / "models").glob("*.pt"))
+        answering = root / "models" / f"{ANSWERING}.pt"
+        others = sorted({*answering.parent.glob("*.pt")} - {answering})
         self.voters = [
             Voter(path.stem, refusal.file_version(path), training.load_model(path))
-            for path in paths
+            for path in (answering, *others)
         ]
-        # The answering model first: it is shown at the top.
-        self.voters.sort(key=lambda voter: voter.name != ANSWERING)
         self.answering = self.voters[0]
-        self.threshold = refusal.load().threshold
+        fixed = refusal.load()
+        if fixed.version != self.answering.version:
+            logging.getLogger(__name__).warning(
+                "%s is not the file that app/refusal.json was fixed for: run `make app-notebook`",
+                answering.name,
+            )
+        self.threshold = fixed.threshold
         self.gallery = mnist.load(root / "data")[0][:NUM_GALLERY]
         self.gallery_features = self._features(self.gallery.images)
 

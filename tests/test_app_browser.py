@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.interpolate import make_interp_spline
 
 from conftest import ROOT
 
-STROKES = json.loads((ROOT / "tests" / "strokes.json").read_text(encoding="utf-8"))
 MISSING = (
     "the tests of the page need Chromium: install it with `apt-get install chromium` (Debian, "
     "Ubuntu) or `.venv/bin/playwright install chromium` (elsewhere), or name it in CHROMIUM"
@@ -33,6 +33,18 @@ PHONE = {
     "device_scale_factor": 2,
     "has_touch": True,
     "is_mobile": True,
+}
+
+
+def smooth(stroke: list[list[float]]) -> np.ndarray:
+    """Points of the curve through those of a stroke, four for each, as a hand would move."""
+    times = np.linspace(0, len(stroke) - 1, 4 * len(stroke))
+    return make_interp_spline(range(len(stroke)), stroke, k=2)(times)
+
+
+STROKES = {
+    digit: [smooth(stroke) for stroke in strokes]
+    for digit, strokes in json.loads((ROOT / "tests" / "strokes.json").read_text()).items()
 }
 
 
@@ -100,19 +112,19 @@ def page(visit):
     return visit(viewport={"width": 1280, "height": 900})
 
 
-def on_canvas(page, point) -> tuple[float, float]:
-    """Where a point of a stroke, 0 to 100, is on the screen."""
+def on_canvas(page, strokes) -> list[list[tuple[float, float]]]:
+    """Where the points of strokes, from 0 to 100, are on the screen."""
     box = page.locator("#canvas").bounding_box()
-    x, y = point
-    return box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"]
+    left, top, size = box["x"], box["y"], box["width"] / 100
+    return [[(left + x * size, top + y * size) for x, y in stroke] for stroke in strokes]
 
 
 def draw(page, strokes) -> None:
-    for first, *others in strokes:
-        page.mouse.move(*on_canvas(page, first))
+    for first, *others in on_canvas(page, strokes):
+        page.mouse.move(*first)
         page.mouse.down()
         for point in others:
-            page.mouse.move(*on_canvas(page, point), steps=3)
+            page.mouse.move(*point)
         page.mouse.up()
 
 
@@ -120,10 +132,10 @@ def touch(page, strokes) -> None:
     session = page.context.new_cdp_session(page)
 
     def send(kind, *points):
-        positions = [dict(zip("xy", on_canvas(page, point), strict=True)) for point in points]
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": positions})
+        touches = [{"x": x, "y": y} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
-    for first, *others in strokes:
+    for first, *others in on_canvas(page, strokes):
         send("touchStart", first)
         for point in others:
             send("touchMove", point)

@@ -188,7 +188,7 @@ async function ask() {
 
 // --- Showing ---
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
