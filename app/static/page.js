@@ -1,6 +1,7 @@
 // Draw, ask, show. The server prepares and answers; this page only draws.
 
-const PAUSE = 120; // milliseconds without a new stroke before the drawing is sent
+const PAUSE = 120; // milliseconds without a movement before the drawing is sent,
+const PATIENCE = 400; // and at most so many while the pen keeps moving
 const QUIET = 700; // milliseconds before an answer is read out
 const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
 const STEP = 10; // pixels that an arrow key moves the pen
@@ -18,6 +19,7 @@ const paper = canvas.getContext("2d");
 
 let upload = null; // an uploaded picture, as it is sent; null while a drawing is shown
 let waiting, asking, speaking; // timers, and the request under way
+let unsentSince = null; // when the first stroke was drawn that is not sent yet
 const pen = { x: canvas.width / 2, y: canvas.height / 2, down: false };
 
 // --- Drawing ---
@@ -27,6 +29,7 @@ function clear() {
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);
   clearTimeout(waiting);
+  unsentSince = null;
   asking?.abort();
   byId("hint").hidden = false;
   showNothing();
@@ -155,17 +158,23 @@ const take = (event, data) => {
   open(file);
 };
 document.addEventListener("paste", (event) => take(event, event.clipboardData));
-document.addEventListener("drop", (event) => take(event, event.dataTransfer));
+document.addEventListener("drop", (event) => {
+  event.preventDefault(); // or the browser would leave the page for the file
+  take(event, event.dataTransfer);
+});
 document.addEventListener("dragover", (event) => event.preventDefault());
 
 // --- Asking ---
 
 function askSoon() {
+  const now = performance.now();
+  unsentSince ??= now;
   clearTimeout(waiting);
-  waiting = setTimeout(ask, PAUSE);
+  waiting = setTimeout(ask, Math.min(PAUSE, Math.max(0, unsentSince + PATIENCE - now)));
 }
 
 async function ask() {
+  unsentSince = null;
   asking?.abort(); // the newest answer wins
   const mine = (asking = new AbortController());
   try {
