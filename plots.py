@@ -677,34 +677,27 @@ def refusal(
         chosen: the share of digits that the threshold is fixed at.
         examples: by name, images uint8 (any number, 28, 28); the first 10 are drawn.
     """
-    figure = plt.figure(figsize=(WIDTH, 4.6 + 1.05 * len(examples)))
-    grid = figure.add_gridspec(1 + len(examples), 10, height_ratios=[4.2] + [1] * len(examples))
-    ax = figure.add_subplot(grid[0, :])
+    figure, (ax, *rows) = plt.subplots(
+        1 + len(examples),
+        1,
+        figsize=(WIDTH, 4.3 + 1.3 * len(examples)),
+        height_ratios=[4.3] + [1.3] * len(examples),
+    )
     styles = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-    for index, (kind, values) in enumerate(curves.items()):
-        ax.plot(
-            100 * digits_refused,
-            100 * values,
-            color=COLOURS[index],
-            lw=2.5,
-            ls=styles[index],
-            label=kind,
-        )
-    ax.axvline(100 * chosen, color="black", lw=1.5)
-    ax.text(100 * chosen, 2, " chosen", va="bottom")
+    for (kind, values), colour, style in zip(curves.items(), COLOURS, styles, strict=True):
+        ax.plot(100 * digits_refused, 100 * values, color=colour, lw=2.5, ls=style, label=kind)
+    ax.axvline(100 * chosen, color="black", lw=1.5, label="chosen")
     ax.set(xlabel="real digits refused (%)", ylabel="non-digits refused (%)", ylim=(0, 102))
     ax.set_xlim(0, 100 * digits_refused.max())
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, bbox_to_anchor=(1.01, 0.5), loc="center left")
+    ax.legend(framealpha=1, edgecolor="white", ncols=2, loc="lower right")
     ax.set_title(title)
-    for row, (name, images) in enumerate(examples.items(), start=1):
-        for column, image in enumerate(images[:10]):
-            small = figure.add_subplot(grid[row, column])
-            small.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-            small.set(xticks=[], yticks=[])
-            small.spines[:].set_visible(False)
-            if column == 0:
-                small.set_title(name, loc="left", fontsize=12)
+    for ax, (name, images) in zip(rows, examples.items(), strict=True):
+        row = np.zeros((10, 28, 28), np.uint8)
+        row[: len(images[:10])] = images[:10]
+        ax.imshow(_tile(row[None], 0), cmap="gray_r", vmin=0, vmax=255)
+        ax.set_title(name, loc="left", fontsize=12)
+        ax.axis("off")
     return figure
 
 
