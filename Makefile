@@ -20,7 +20,7 @@ help:
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style and formatting"
-	@echo "make benchmark    measure the training speed against the usual loop, and the page's under load"
+	@echo "make benchmark    measure the training speed against the usual loop, and the page under load"
 	@echo "make app-notebook fix anew when the page refuses: execute draw_a_digit.ipynb in place"
 	@echo "make app-picture  draw the page's picture for the README anew (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
