@@ -52,7 +52,8 @@ def prepare(picture: Image.Image | np.ndarray) -> Prepared:
             ink on light paper or the reverse.
     """
     gray = gray_levels(picture).astype(np.float32)
-    ink = _without_specks(_ink(gray))
+    small = max(gray.shape) < IMAGE_SIZE
+    ink = _ink_of_thumbnail(gray) if small else _without_specks(_ink(gray))
     steps = {"picture": gray, "ink found": 255 * ink}
     if not ink.any():
         return Prepared(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), _as_bytes(steps))
@@ -113,6 +114,15 @@ def _ink(gray: np.ndarray) -> np.ndarray:
     if len(strong) == 0:
         return np.zeros_like(gray)
     return (darkness / np.median(strong)).clip(0, 1)
+
+
+def _ink_of_thumbnail(gray: np.ndarray) -> np.ndarray:
+    """The same for an image too small for shade, texture and specks: the rarer level is ink."""
+    low, high = gray.min(), gray.max()
+    if high - low < LEAST_CONTRAST:
+        return np.zeros_like(gray)
+    share = (gray - low) / (high - low)
+    return share if share.mean() < 0.5 else 1 - share
 
 
 def _light(gray: np.ndarray) -> np.ndarray:
@@ -188,6 +198,11 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
     Like MNIST's own originals, the ink is first black and white at a finer scale, and becomes grey
     where the final pixels are partly covered.
     """
+    if max(ink.shape) <= DIGIT_SIZE:  # coarse: its greys say more than black and white would
+        factor = DIGIT_SIZE / max(ink.shape)
+        height, width = (max(1, round(side * factor)) for side in ink.shape)
+        fine = Image.fromarray(ink).resize((width, height), Image.Resampling.LANCZOS)
+        return np.asarray(fine).clip(0, 1)
     factor = FINE * DIGIT_SIZE / max(ink.shape)
     height, width = (max(FINE, round(side * factor / FINE) * FINE) for side in ink.shape)
     fine = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC))
