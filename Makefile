@@ -23,14 +23,17 @@ define execute
 	@echo "Notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed."
 endef
 
-.PHONY: help run augmentation test lint benchmark tensorboard clean
+.PHONY: help run augmentation app app-notebook app-picture test lint benchmark tensorboard clean
 
 help:
 	@echo "make run          train everything: execute the notebooks in place"
 	@echo "make augmentation train the augmented networks: about 80 minutes on two cores"
+	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style and formatting"
-	@echo "make benchmark    measure the training speed against the usual loop"
+	@echo "make benchmark    measure the training speed against the usual loop, and the page under load"
+	@echo "make app-notebook fix anew when the page refuses: execute draw_a_digit.ipynb in place"
+	@echo "make app-picture  draw the page's picture for the README anew (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs and caches"
 
@@ -42,6 +45,18 @@ augmentation: .venv/study
 	@echo "finished trainings are kept in runs/, and the next 'make augmentation' goes on from there."
 	$(call execute,train_with_augmentation.ipynb results.ipynb)
 
+PORT ?= 8000
+app: .venv/study
+	@echo "== draw a digit: http://127.0.0.1:$(PORT) (the models take a few seconds; Ctrl-C ends it)"
+	@PORT=$(PORT) $(BIN)/gunicorn -c app/gunicorn.conf.py --log-level warning
+
+app-notebook: .venv/study
+	$(call execute,draw_a_digit.ipynb)
+
+app-picture: .venv/dev
+	APP_PICTURE=visualizations/app.png CI_BROWSER_REQUIRED=1 \
+		$(BIN)/python -m pytest -q tests/test_app_browser.py -k picture
+
 test: .venv/dev
 	$(BIN)/python -m pytest
 
@@ -51,6 +66,7 @@ lint: .venv/dev
 
 benchmark: .venv/study
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/app_load.py
 
 tensorboard: .venv/study
 	$(BIN)/tensorboard --logdir runs

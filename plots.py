@@ -678,6 +678,69 @@ def feature_maps(image: np.ndarray, layers: dict[str, np.ndarray], title: str) -
     return figure
 
 
+def preparation(examples: dict[str, dict[str, np.ndarray]], title: str) -> plt.Figure:
+    """The steps from a picture to the network's input: a row for each picture.
+
+    Args:
+        examples: by name of the picture, its steps by name: uint8, of any size. The first is shown
+            as it is, the others with dark ink.
+    """
+    steps = list(next(iter(examples.values())))
+    figure, axes = plt.subplots(
+        len(examples), len(steps), figsize=(WIDTH, 0.5 + 1.6 * len(examples)), squeeze=False
+    )
+    for row, (name, pictures) in zip(axes, examples.items(), strict=True):
+        for ax, (step, picture) in zip(row, pictures.items(), strict=True):
+            cmap = "gray" if step == steps[0] else "gray_r"
+            ax.imshow(picture, cmap=cmap, vmin=0, vmax=255)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set(visible=True, color="#bbbbbb")
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+    for ax, step in zip(axes[0], steps, strict=True):
+        ax.set_title(step, fontsize=12)
+    figure.suptitle(title)
+    return figure
+
+
+def refusal(
+    curves: dict[str, np.ndarray],
+    digits_refused: np.ndarray,
+    chosen: float,
+    examples: dict[str, np.ndarray],
+    title: str,
+) -> plt.Figure:
+    """How many non-digits are refused at the price of how many digits; and a few of each.
+
+    Args:
+        curves: by kind of non-digit, the share refused (0 to 1) for each of ``digits_refused``.
+        digits_refused: share of the real digits refused (0 to 1), rising.
+        chosen: the share of digits that the threshold is fixed at.
+        examples: by name, images uint8 (any number, 28, 28); the first 10 are drawn.
+    """
+    figure, (ax, *rows) = plt.subplots(
+        1 + len(examples),
+        1,
+        figsize=(WIDTH, 4.3 + 1.3 * len(examples)),
+        height_ratios=[4.3] + [1.3] * len(examples),
+    )
+    styles = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+    for (kind, values), colour, style in zip(curves.items(), COLOURS, styles, strict=True):
+        ax.plot(100 * digits_refused, 100 * values, color=colour, lw=2.5, ls=style, label=kind)
+    ax.axvline(100 * chosen, color="black", lw=1.5, label="chosen")
+    ax.set(xlabel="real digits refused (%)", ylabel="non-digits refused (%)", ylim=(0, 102))
+    ax.set_xlim(0, 100 * digits_refused.max())
+    ax.grid(alpha=0.3)
+    ax.legend(framealpha=1, edgecolor="white", ncols=2, loc="lower right")
+    ax.set_title(title)
+    for ax, (name, images) in zip(rows, examples.items(), strict=True):
+        row = np.zeros((10, 28, 28), np.uint8)
+        row[: len(images[:10])] = images[:10]
+        ax.imshow(_tile(row[None], 0), cmap="gray_r", vmin=0, vmax=255)
+        ax.set_title(name, loc="left", fontsize=12)
+        ax.axis("off")
+    return figure
+
+
 def _tile(images: np.ndarray, lines: int) -> np.ma.MaskedArray:
     """Put images (rows, columns, 28, 28) into one picture, each with a blank frame.
 

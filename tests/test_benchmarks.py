@@ -22,3 +22,10 @@ def test_training_speed():
         r"\d+ images/s",
     ):
         assert re.search(pattern, run.stdout), pattern
+
+
+def test_app_load():
+    command = [sys.executable, ROOT / "benchmarks" / "app_load.py", "--seconds", "3"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"\d+ predictions a second, 0 failed", run.stdout), run.stdout
+    assert re.search(r"median \d+, 95 % \d+, 99 % \d+, most \d+", run.stdout), run.stdout

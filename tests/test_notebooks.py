@@ -70,6 +70,12 @@ TINY = {
         "num_film_strips": 1,
     },
     "results.ipynb": {"num_test_images": 300, "num_map_images": 100},
+    "draw_a_digit.ipynb": {
+        "num_test_images": 50,
+        "num_train_images": 100,
+        "num_non_digits": 30,
+        "digits_refused": 0.05,
+    },
 }
 
 

@@ -1,0 +1,228 @@
+"""A picture of any size and kind -> the 28x28 image that the networks were trained on.
+
+MNIST's digits were scaled so that their longer side is 20 pixels, and put with their centre of
+mass in the middle of 28x28 (http://yann.lecun.com/exdb/mnist/). A drawing, a scan or a photo is
+brought to the same form here. Every number below was chosen on training images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+WORK_SIZE = 224  # pixels of the longer side that the ink is looked for in; larger images shrink
+DIGIT_SIZE, IMAGE_SIZE = 20, 28
+LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink: less is nothing drawn
+PAPER_WINDOW = 0.5  # of the shorter side: what is dark over a whole square of this size is shade
+NOISE_WIDTHS = 3.5  # standard deviations of the paper's texture that are taken for paper
+SPECK = 0.04  # of the ink: a piece with less is dirt
+PALE = 0.7  # of full ink: a piece that is nowhere darker is shade
+FINE = 4  # the strokes are drawn at so many times the digit's final size
+EDGE = 0.4  # ink from which on a pixel belongs to the stroke
+SOFTNESS = 0.3  # pixels, standard deviation of the blur at the strokes' edges
+STROKE_WIDTHS = (2.0, 5.0)  # pixels at the digit's final size: nearly all of MNIST is between
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as the networks take it, and how it came to be.
+
+    Attributes:
+        image: uint8, shape (28, 28); 0 is paper, 255 is ink; all 0 where nothing is drawn.
+        steps: uint8 pictures by name, in order, ink bright as in ``image``; of any size.
+    """
+
+    image: np.ndarray
+    steps: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is drawn."""
+        return not self.image.any()
+
+
+def prepare(picture: Image.Image | np.ndarray) -> Prepared:
+    """Find the digit in a picture and bring it to the form of MNIST's.
+
+    Args:
+        picture: a Pillow image of any mode, or uint8 grey levels of shape (height, width); dark
+            ink on light paper or the reverse.
+    """
+    gray = gray_levels(picture).astype(np.float32)
+    small = max(gray.shape) < IMAGE_SIZE
+    ink = _ink_of_thumbnail(gray) if small else _without_specks(_ink(gray))
+    steps = {"picture": gray, "ink found": 255 * ink}
+    if not ink.any():
+        return Prepared(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), _as_bytes(steps))
+    cropped = _cropped(ink)
+    scaled = _scaled(cropped)
+    centred = _centred(scaled)
+    steps |= {"cropped": 255 * cropped, "scaled": 255 * scaled, "centred": 255 * centred}
+    return Prepared(_as_bytes(steps)["centred"], _as_bytes(steps))
+
+
+def _as_bytes(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: picture.round().astype(np.uint8) for name, picture in pictures.items()}
+
+
+def gray_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
+    """Return grey levels, uint8 (height, width): upright, the longer side at most ``WORK_SIZE``.
+
+    Transparent parts become paper; of 16 bits, the upper 8 are kept.
+    """
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        levels = np.asarray(picture, dtype=np.float32) / 257
+        picture = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = _on_paper(picture.convert("RGBA"))
+    picture = picture.convert("L")
+    factor = max(picture.size) / WORK_SIZE
+    if factor > 1:
+        size = [max(1, round(side / factor)) for side in picture.size]
+        picture = picture.resize(size, Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
+def _on_paper(picture: Image.Image) -> Image.Image:
+    """Lay a picture with transparent parts on white, or on black where its ink is light."""
+    luminance, alpha = (np.asarray(p, float) for p in (picture.convert("L"), picture.split()[3]))
+    ink = (luminance * alpha).sum() / max(alpha.sum(), 1)
+    paper = Image.new("RGBA", picture.size, "white" if ink < 128 else "black")
+    return Image.alpha_composite(paper, picture)
+
+
+def _ink(gray: np.ndarray) -> np.ndarray:
+    """How much ink each pixel has, 0 to 1; all 0 where nothing stands out from the paper."""
+    # A blur that strokes survive and the texture of paper does not; small images have none.
+    gray = ndimage.gaussian_filter(gray, max(gray.shape) // 100 / 3)
+    level = (gray - _light(gray)).astype(np.float32)
+    if (_thumbnail(level, 32) ** 3).sum() > 0:  # what lies far from the paper is lighter
+        level = -level
+    darkness = _paper(level) - level
+    # Of paper, whose texture is taken to be normal, a quarter lies below -0.67 deviations and a
+    # twentieth below -1.64. Quantiles as low as these are paper even where ink covers half.
+    low, quarter = np.quantile(darkness, (0.05, 0.25))
+    noise = quarter - low
+    darkness = darkness - quarter - (0.67 + NOISE_WIDTHS) * noise
+    strong = darkness[darkness > max(darkness.max() / 2, LEAST_CONTRAST)]
+    if len(strong) == 0:
+        return np.zeros_like(gray)
+    return (darkness / np.median(strong)).clip(0, 1)
+
+
+def _ink_of_thumbnail(gray: np.ndarray) -> np.ndarray:
+    """The same for an image too small for shade, texture and specks: the rarer level is ink."""
+    low, high = gray.min(), gray.max()
+    if high - low < LEAST_CONTRAST:
+        return np.zeros_like(gray)
+    share = (gray - low) / (high - low)
+    return share if share.mean() < 0.5 else 1 - share
+
+
+def _light(gray: np.ndarray) -> np.ndarray:
+    """How light the paper is, by the edge of the picture, most of which is paper.
+
+    A surface is laid through the edge, flat first, then sloped, then curved; each time without the
+    half that fits worst, which may be ink.
+    """
+    levels = _thumbnail(gray, 32)
+    edge = np.ones(levels.shape, bool)
+    edge[1:-1, 1:-1] = False
+    terms, levels = _terms(levels.shape)[edge.ravel()], levels[edge]
+    misfit = levels - np.median(levels)
+    for degree in (3, 6):
+        fitting = np.argsort(np.abs(misfit))[: len(levels) // 2 + 1]
+        weights = np.linalg.lstsq(terms[fitting, :degree], levels[fitting], rcond=None)[0]
+        misfit = levels - terms[:, :degree] @ weights
+    surface = (_terms(gray.shape) @ weights).reshape(gray.shape)
+    return surface.clip(gray.min(), gray.max())
+
+
+def _terms(shape: tuple[int, int]) -> np.ndarray:
+    """1, x, y, and their products, at the middle of each pixel: (pixels, 6)."""
+    y, x = (
+        (axis.ravel() + 0.5) / size for axis, size in zip(np.indices(shape), shape, strict=True)
+    )
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+
+
+def _paper(level: np.ndarray) -> np.ndarray:
+    """The paper without its dark ink: what is left of uneven light, shadows, a stain.
+
+    A morphological closing: only what is dark over a whole window stays dark.
+    """
+    small = _thumbnail(level, 64)  # in which the paper's texture is averaged away
+    window = 2 * round(PAPER_WINDOW * min(small.shape) / 2) + 1
+    # Windows end at the edge of the picture, so that a stroke along it does not count as shade.
+    paper = ndimage.maximum_filter(small, window, mode="constant", cval=-np.inf)
+    paper = ndimage.minimum_filter(paper, window, mode="constant", cval=np.inf)
+    paper = ndimage.gaussian_filter(paper, window / 6, mode="nearest")
+    size = level.shape[::-1]
+    return np.asarray(Image.fromarray(paper).resize(size, Image.Resampling.BILINEAR))
+
+
+def _thumbnail(gray: np.ndarray, size: int) -> np.ndarray:
+    small = Image.fromarray(gray)
+    small.thumbnail((size, size), Image.Resampling.BOX)
+    return np.asarray(small)
+
+
+def _without_specks(ink: np.ndarray) -> np.ndarray:
+    """Drop pieces that stand alone and are small beside the whole, or pale like a shade."""
+    reach = 1 + max(ink.shape) // 80  # over the gaps of a faint line
+    near = ndimage.maximum_filter(ink > 0.3, 2 * reach + 1)
+    pieces, count = ndimage.label(near)
+    if count == 0:
+        return np.zeros_like(ink)
+    masses = np.bincount(pieces.ravel(), ink.ravel())
+    kept = np.bincount(pieces.ravel(), ink.ravel() >= PALE) > 0
+    kept &= masses >= SPECK * masses.sum()
+    kept[0] = False  # the paper
+    return ink * kept[pieces]
+
+
+def _cropped(ink: np.ndarray) -> np.ndarray:
+    rows, columns = (np.flatnonzero((ink > 0.1).any(axis)) for axis in (1, 0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _scaled(ink: np.ndarray) -> np.ndarray:
+    """Scale to a longer side of 20 pixels, with strokes as wide as MNIST's.
+
+    Like MNIST's own originals, the ink is first black and white at a finer scale, and becomes grey
+    where the final pixels are partly covered.
+    """
+    if max(ink.shape) <= DIGIT_SIZE:  # coarse: its greys say more than black and white would
+        factor = DIGIT_SIZE / max(ink.shape)
+        height, width = (max(1, round(side * factor)) for side in ink.shape)
+        fine = Image.fromarray(ink).resize((width, height), Image.Resampling.LANCZOS)
+        return np.asarray(fine).clip(0, 1)
+    factor = FINE * DIGIT_SIZE / max(ink.shape)
+    height, width = (max(FINE, round(side * factor / FINE) * FINE) for side in ink.shape)
+    fine = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC))
+    fine = np.pad(fine, FINE)  # room for wider strokes
+    covered = fine > min(EDGE, 0.5 * fine.max())
+    depth = ndimage.distance_transform_edt(covered) - ndimage.distance_transform_edt(~covered)
+    # Across a stroke the depth rises to half its width and falls: a quarter of it on average.
+    stroke = 4 * depth[covered].mean() / FINE
+    depth += FINE * (np.clip(stroke, *STROKE_WIDTHS) - stroke) / 2
+    fine = ndimage.gaussian_filter((depth + 0.5).clip(0, 1), SOFTNESS * FINE)
+    return np.asarray(Image.fromarray(fine.astype(np.float32)).reduce(FINE))
+
+
+def _centred(ink: np.ndarray) -> np.ndarray:
+    """Put the centre of mass in the middle of 28x28, to the pixel, as far as the ink has room."""
+    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), ink.dtype)
+    corner = []
+    for centre, side in zip(ndimage.center_of_mass(ink), ink.shape, strict=True):
+        wished = round((IMAGE_SIZE - 1) / 2 - centre)
+        corner.append(min(max(wished, 0), IMAGE_SIZE - side))
+    top, left = corner
+    image[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
+    return image

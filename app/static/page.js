@@ -1,0 +1,294 @@
+// Draw, ask, show. The server prepares and answers; this page only draws.
+
+const PAUSE = 120; // milliseconds without a movement before the drawing is sent,
+const PATIENCE = 400; // and at most so many while the pen keeps moving
+const QUIET = 700; // milliseconds before an answer is read out
+const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
+const STEP = 10; // pixels that an arrow key moves the pen
+const CAPTIONS = {
+  "picture": "your picture, in grey",
+  "ink found": "ink found",
+  "cropped": "cropped",
+  "scaled": "scaled to 20 × 20",
+  "centred": "centred by mass in 28 × 28",
+};
+
+const byId = (id) => document.getElementById(id);
+const canvas = byId("canvas");
+const paper = canvas.getContext("2d");
+
+let upload = null; // an uploaded picture, as it is sent; null while a drawing is shown
+let waiting, asking, speaking; // timers, and the request under way
+let unsentSince = null; // when the first stroke was drawn that is not sent yet
+const pen = { x: canvas.width / 2, y: canvas.height / 2, down: false };
+
+// --- Drawing ---
+
+function clear() {
+  upload = null;
+  paper.fillStyle = "#fff";
+  paper.fillRect(0, 0, canvas.width, canvas.height);
+  clearTimeout(waiting);
+  unsentSince = null;
+  asking?.abort();
+  byId("hint").hidden = false;
+  showNothing();
+}
+
+function draw(from, to) {
+  if (upload) clear();
+  byId("hint").hidden = true;
+  paper.strokeStyle = "#111";
+  paper.lineWidth = byId("pen").value;
+  paper.lineCap = paper.lineJoin = "round";
+  paper.beginPath();
+  paper.moveTo(from.x, from.y);
+  paper.lineTo(to.x, to.y);
+  paper.stroke();
+  askSoon();
+}
+
+function place(event) {
+  const box = canvas.getBoundingClientRect();
+  return {
+    x: ((event.clientX - box.left) * canvas.width) / box.width,
+    y: ((event.clientY - box.top) * canvas.height) / box.height,
+  };
+}
+
+canvas.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0) return;
+  event.preventDefault();
+  canvas.setPointerCapture(event.pointerId);
+  let last = place(event);
+  draw(last, last);
+  const move = (next) => {
+    if (next.pointerId !== event.pointerId) return;
+    // A fast pen moves several times between two frames.
+    for (const part of next.getCoalescedEvents?.() ?? [next]) {
+      const point = place(part);
+      draw(last, point);
+      last = point;
+    }
+  };
+  const stop = (end) => {
+    if (end.pointerId !== event.pointerId) return;
+    canvas.removeEventListener("pointermove", move);
+    for (const name of ["pointerup", "pointercancel"]) canvas.removeEventListener(name, stop);
+  };
+  canvas.addEventListener("pointermove", move);
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, stop);
+});
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+canvas.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const within = (value) => Math.min(Math.max(value, 0), canvas.width);
+  if (event.key in ARROWS) {
+    const from = { x: pen.x, y: pen.y };
+    pen.x = within(pen.x + STEP * ARROWS[event.key][0]);
+    pen.y = within(pen.y + STEP * ARROWS[event.key][1]);
+    if (pen.down) draw(from, pen);
+  } else if (event.key === " ") {
+    pen.down = !pen.down;
+    if (pen.down) draw(pen, pen);
+  } else if (event.key === "Delete" || event.key === "Backspace") {
+    clear();
+  } else {
+    return;
+  }
+  event.preventDefault();
+  showCursor(true);
+});
+
+function showCursor(visible) {
+  const cursor = byId("cursor");
+  cursor.hidden = !visible;
+  cursor.classList.toggle("down", pen.down);
+  cursor.style.left = `${(100 * pen.x) / canvas.width}%`;
+  cursor.style.top = `${(100 * pen.y) / canvas.height}%`;
+}
+
+canvas.addEventListener("blur", () => {
+  pen.down = false;
+  showCursor(false);
+});
+byId("clear").addEventListener("click", clear);
+
+// --- Pictures from elsewhere ---
+
+async function open(file) {
+  let picture;
+  try {
+    picture = await createImageBitmap(file);
+  } catch {
+    clear();
+    showProblem("This file is not a picture that the browser can read.");
+    return;
+  }
+  clear();
+  upload = await asBlob(shrunk(picture));
+  const scale = canvas.width / Math.max(picture.width, picture.height);
+  const [width, height] = [picture.width * scale, picture.height * scale];
+  paper.drawImage(picture, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
+  byId("hint").hidden = true;
+  ask();
+}
+
+function shrunk(picture) {
+  const scale = Math.min(1, LONGEST / Math.max(picture.width, picture.height));
+  const small = document.createElement("canvas");
+  small.width = Math.max(1, Math.round(picture.width * scale));
+  small.height = Math.max(1, Math.round(picture.height * scale));
+  small.getContext("2d").drawImage(picture, 0, 0, small.width, small.height);
+  return small;
+}
+
+const asBlob = (source) => new Promise((done) => source.toBlob(done, "image/png"));
+
+byId("file").addEventListener("change", (event) => {
+  if (event.target.files.length) open(event.target.files[0]);
+  event.target.value = ""; // so that the same file can be chosen again
+});
+const take = (event, data) => {
+  const file = [...(data?.files ?? [])].find((candidate) => candidate.type.startsWith("image/"));
+  if (!file) return;
+  event.preventDefault();
+  open(file);
+};
+document.addEventListener("paste", (event) => take(event, event.clipboardData));
+document.addEventListener("drop", (event) => {
+  event.preventDefault(); // or the browser would leave the page for the file
+  take(event, event.dataTransfer);
+});
+document.addEventListener("dragover", (event) => event.preventDefault());
+
+// --- Asking ---
+
+function askSoon() {
+  const now = performance.now();
+  unsentSince ??= now;
+  clearTimeout(waiting);
+  waiting = setTimeout(ask, Math.min(PAUSE, Math.max(0, unsentSince + PATIENCE - now)));
+}
+
+async function ask() {
+  unsentSince = null;
+  asking?.abort(); // the newest answer wins
+  const mine = (asking = new AbortController());
+  try {
+    const response = await fetch("api/predict?explain=1", {
+      method: "POST",
+      headers: { "Content-Type": "image/png" },
+      body: upload ?? (await asBlob(canvas)),
+      signal: mine.signal,
+    });
+    const answer = await response.json();
+    if (mine !== asking || mine.signal.aborted) return;
+    if (response.ok) show(answer);
+    else showProblem(answer.error);
+  } catch (error) {
+    if (mine === asking && !mine.signal.aborted) {
+      showProblem("The server does not answer. Is it still running?");
+    }
+  }
+}
+
+// --- Showing ---
+
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function show(answer) {
+  const known = answer.digit !== null;
+  const blank = answer.probabilities === null;
+  document.body.classList.toggle("refused", !known);
+  const best = blank ? null : Math.max(...answer.probabilities);
+  const likely = blank ? null : answer.probabilities.indexOf(best);
+  say(
+    known ? answer.digit : blank ? "–" : "?",
+    known ? `This is a ${answer.digit}` : blank ? "Nothing drawn" : "Not a digit that I know",
+    known
+      ? `${percent(best)} sure`
+      : blank
+        ? "No ink was found in the picture."
+        : `Closest is ${likely}, but it looks too little like any digit it was trained on.`,
+  );
+  showBars(answer.probabilities);
+  byId("why").hidden = blank;
+  if (!blank) showWhy(answer);
+}
+
+function say(sign, verdict, detail) {
+  byId("digit").textContent = sign;
+  byId("verdict").textContent = verdict;
+  byId("detail").textContent = detail;
+  clearTimeout(speaking);
+  speaking = setTimeout(() => (byId("announcement").textContent = `${verdict}. ${detail}`), QUIET);
+}
+
+function showNothing() {
+  document.body.classList.remove("refused");
+  say("–", "Nothing drawn yet", "The answer appears here.");
+  showBars(null);
+  byId("why").hidden = true;
+}
+
+function showProblem(message) {
+  showNothing();
+  document.body.classList.add("refused");
+  say("!", "That did not work", message);
+}
+
+function showBars(probabilities) {
+  const best = probabilities ? Math.max(...probabilities) : null;
+  for (const [digit, row] of [...byId("bars").children].entries()) {
+    const share = probabilities ? probabilities[digit] : 0;
+    row.classList.toggle("first", share === best);
+    row.querySelector(".bar").style.setProperty("--share", share);
+    row.querySelector(".value").textContent = probabilities ? percent(share) : "–";
+  }
+}
+
+function showWhy(answer) {
+  const pixels = answer.model.name.replaceAll("_", " ");
+  byId("steps").replaceChildren(
+    ...answer.steps.map((step) => figure(step.picture, CAPTIONS[step.name] ?? step.name)),
+  );
+  byId("saliency").replaceChildren(
+    figure(answer.saliency, "Orange: pixels that would change it most", `saliency, ${pixels}`),
+  );
+  byId("neighbours").replaceChildren(
+    ...answer.neighbours.map((one) => figure(one.picture, `a ${one.label}`)),
+  );
+  byId("votes").replaceChildren(
+    ...answer.models.map((vote) =>
+      element(
+        "tr",
+        { className: vote.digit === answer.models[0].digit ? "" : "other" },
+        element("td", { textContent: vote.name.replaceAll("_", " ") }),
+        element("td", { textContent: vote.digit }),
+        element("td", { textContent: percent(Math.max(...vote.probabilities)) }),
+      ),
+    ),
+  );
+}
+
+function figure(source, caption, alt = caption) {
+  const picture = element("img", { src: source, alt });
+  const text = element("figcaption", { textContent: caption });
+  return element("li", {}, element("figure", {}, picture, text));
+}
+
+for (let digit = 0; digit < 10; digit += 1) {
+  const track = element("span", { className: "track" }, element("span", { className: "bar" }));
+  const value = element("span", { className: "value" });
+  byId("bars").append(element("li", {}, element("span", { textContent: digit }), track, value));
+}
+clear();

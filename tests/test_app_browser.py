@@ -1,0 +1,367 @@
+"""The page in Chromium, used as people use it: mouse, finger, keyboard, uploads; and the curl line.
+
+Where there is no Chromium these tests are skipped and say what to install; with
+CI_BROWSER_REQUIRED=1 they fail instead. With APP_PICTURE=visualizations/app.png (`make
+app-picture`) the picture of the README is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.interpolate import make_interp_spline
+
+from conftest import ROOT
+
+MISSING = (
+    "the tests of the page need Chromium: install it with `apt-get install chromium` (Debian, "
+    "Ubuntu) or `.venv/bin/playwright install chromium` (elsewhere), or name it in CHROMIUM"
+)
+CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "has_touch": True,
+    "is_mobile": True,
+}
+
+
+def smooth(stroke: list[list[float]]) -> np.ndarray:
+    """Points of the curve through those of a stroke, four for each, as a hand would move."""
+    times = np.linspace(0, len(stroke) - 1, 4 * len(stroke))
+    return make_interp_spline(range(len(stroke)), stroke, k=2)(times)
+
+
+STROKES = {
+    digit: [smooth(stroke) for stroke in strokes]
+    for digit, strokes in json.loads((ROOT / "tests" / "strokes.json").read_text()).items()
+}
+
+
+def unavailable(reason: str) -> None:
+    if os.environ.get("CI_BROWSER_REQUIRED") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable("the tests of the page need playwright, of requirements-dev.txt")
+    names = [
+        os.environ.get("CHROMIUM", ""),
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        CHROME,
+    ]
+    with sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
+        if not Path(found).exists():
+            unavailable(MISSING)
+        started = playwright.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Opens the page as so and so a visitor; afterwards nothing may have gone wrong in it."""
+    contexts, problems = [], []
+
+    def open_page(**options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        # The browser reports what its content security policy forbids on the console, too.
+        page.on(
+            "console",
+            lambda message: message.type in ("error", "warning") and problems.append(message.text),
+        )
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.add_init_script(
+            "document.addEventListener('securitypolicyviolation',"
+            " (event) => console.error('policy: ' + event.violatedDirective))"
+        )
+        page.goto(server)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def page(visit):
+    return visit(viewport={"width": 1280, "height": 900})
+
+
+def on_canvas(page, strokes) -> list[list[tuple[float, float]]]:
+    """Where the points of strokes, from 0 to 100, are on the screen."""
+    box = page.locator("#canvas").bounding_box()
+    left, top, size = box["x"], box["y"], box["width"] / 100
+    return [[(left + x * size, top + y * size) for x, y in stroke] for stroke in strokes]
+
+
+def draw(page, strokes) -> None:
+    for first, *others in on_canvas(page, strokes):
+        page.mouse.move(*first)
+        page.mouse.down()
+        for point in others:
+            page.mouse.move(*point)
+        page.mouse.up()
+
+
+def touch(page, strokes) -> None:
+    session = page.context.new_cdp_session(page)
+
+    def send(kind, *points):
+        touches = [{"x": x, "y": y} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    for first, *others in on_canvas(page, strokes):
+        send("touchStart", first)
+        for point in others:
+            send("touchMove", point)
+        send("touchEnd")
+
+
+def wait_for(page, text: str, element: str = "#verdict") -> None:
+    page.wait_for_function(
+        "([element, text]) => document.querySelector(element).textContent.includes(text)",
+        arg=[element, text],
+    )
+
+
+def photo_of(digits, size=(2400, 1800)) -> bytes:
+    """A large JPEG of the first test digit, a 7, on unevenly lit paper."""
+    sheet = Image.new("L", size, 255)
+    digit = Image.fromarray(255 - digits[1].images[0].numpy())
+    sheet.paste(digit.resize((1200, 1200), Image.Resampling.BICUBIC), (500, 300))
+    light = np.linspace(0.55, 0.95, size[0])
+    file = io.BytesIO()
+    Image.fromarray((np.asarray(sheet) * light).astype(np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_reads_what_is_drawn_with_the_mouse(page, digit):
+    draw(page, STROKES[digit])
+    wait_for(page, f"This is a {digit}")
+    assert page.locator("#digit").text_content() == digit
+
+
+def test_reads_what_is_drawn_with_a_finger_on_a_phone(visit):
+    phone = visit(**PHONE)
+    touch(phone, STROKES["3"])
+    wait_for(phone, "This is a 3")
+    assert phone.evaluate("window.scrollY") == 0  # drawing does not scroll
+
+
+def test_shows_why(page):
+    draw(page, STROKES["5"])
+    wait_for(page, "This is a 5")
+    assert page.locator("#steps img").count() == 5
+    assert page.locator("#saliency img").count() == 1
+    assert page.locator("#neighbours img").count() >= 5
+    assert page.locator("#votes tr").count() == len(list((ROOT / "models").glob("*.pt")))
+    for picture in page.locator("#why img").all():
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+        assert picture.get_attribute("alt")
+    assert page.locator("#bars .first").text_content().startswith("5")
+
+
+def test_clear(page):
+    draw(page, STROKES["2"])
+    wait_for(page, "This is a 2")
+    page.get_by_role("button", name="Clear").click()
+    wait_for(page, "Nothing drawn yet")
+    assert page.locator("#why").is_hidden()
+    draw(page, STROKES["4"])  # and nothing of the 2 is left
+    wait_for(page, "This is a 4")
+
+
+def test_something_that_is_no_digit(page):
+    draw(page, [[[x, 10], [x, 90]] for x in (15, 38, 62, 85)])
+    draw(page, [[[10, y], [90, y]] for y in (15, 38, 62, 85)])
+    wait_for(page, "Not a digit that I know")
+    assert page.locator("#digit").text_content() == "?"
+
+
+def test_upload_of_a_large_photo_is_made_smaller(page, digits):
+    page.evaluate(
+        """() => {
+            const fetch = window.fetch;
+            window.fetch = async (address, options) => {
+                const { width, height } = await createImageBitmap(options.body);
+                window.sent = [width, height];
+                return fetch(address, options);
+            };
+        }"""
+    )
+    photo = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo_of(digits)}
+    page.set_input_files("#file", photo)
+    wait_for(page, "This is a 7")
+    assert page.evaluate("window.sent") == [1024, 768]
+
+
+def test_upload_of_what_is_no_picture(page):
+    file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+    page.set_input_files("#file", file)
+    wait_for(page, "not a picture", "#detail")
+
+
+def test_a_blank_upload(page):
+    file = io.BytesIO()
+    Image.new("L", (300, 200), 255).save(file, "PNG")
+    blank = {"name": "blank.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    page.set_input_files("#file", blank)
+    wait_for(page, "No ink was found", "#detail")
+
+
+def test_paste(page, digits):
+    page.evaluate(
+        """async (bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "7.jpg", { type: "image/jpeg" }));
+            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }""",
+        list(photo_of(digits, (1800, 1600))),
+    )
+    wait_for(page, "This is a 7")
+
+
+def test_keyboard_alone(page):
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "canvas":
+            break
+    for key, times in (("ArrowUp", 14), (" ", 1), ("ArrowDown", 28), (" ", 1)):
+        for _ in range(times):
+            page.keyboard.press(key)
+    wait_for(page, "This is a 1")
+    page.keyboard.press("Delete")
+    wait_for(page, "Nothing drawn yet")
+    reached = set()
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    assert {"clear", "file", "pen"} <= reached
+
+
+def test_answer_is_announced(page):
+    assert page.locator("#announcement").get_attribute("aria-live") == "polite"
+    draw(page, STROKES["0"])
+    wait_for(page, "This is a 0", "#announcement")
+
+
+def test_newest_answer_wins(page):
+    held = []
+
+    def hold_the_first(route):
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/predict*", hold_the_first)
+    with page.expect_request("**/api/predict*"):
+        draw(page, STROKES["1"])
+    page.get_by_role("button", name="Clear").click()
+    draw(page, STROKES["8"])
+    wait_for(page, "This is a 8")
+    with contextlib.suppress(Exception):  # the page no longer waits for it
+        held[0].fulfill(status=400, json={"error": "an old answer"})
+    page.wait_for_timeout(200)
+    assert page.locator("#verdict").text_content() == "This is a 8"
+
+
+def test_pen_width(page):
+    page.locator("#pen").fill("40")
+    draw(page, STROKES["7"])
+    wait_for(page, "This is a 7")
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_sticks_out(visit, width):
+    page = visit(viewport={"width": width, "height": 800})
+    draw(page, STROKES["9"])
+    wait_for(page, "This is a 9")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable(visit, scheme):
+    page = visit(color_scheme=scheme)
+    pairs = (("#verdict", ".result"), (".drawing .note", ".drawing"), ("h1", "body"))
+    for element, ground in pairs:
+        colours = page.evaluate(
+            "([a, b]) => [getComputedStyle(document.querySelector(a)).color,"
+            " getComputedStyle(document.querySelector(b)).backgroundColor]",
+            [element, ground],
+        )
+        assert contrast(*colours) >= 4.5
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (contrast(ground, "rgb(0, 0, 0)") < 2) == (scheme == "dark")
+
+
+def contrast(*colours: str) -> float:
+    """Contrast of two CSS colours as WCAG 2 defines it, 1 to 21."""
+    lights = []
+    for colour in colours:
+        shares = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        lights.append(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def test_picture_for_the_readme(visit):
+    target = os.environ.get("APP_PICTURE")
+    if not target:
+        pytest.skip("made by `make app-picture`")
+    page = visit(viewport={"width": 1180, "height": 800}, color_scheme="light")
+    draw(page, STROKES["5"])
+    wait_for(page, "This is a 5")
+    page.mouse.move(0, 0)
+    page.screenshot(path=ROOT / target, full_page=True)
+
+
+def test_curl_line_of_the_readme(server, tmp_path, digits):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = re.search(r"^curl [^\n]*", readme, re.MULTILINE)[0]
+    Image.fromarray(255 - digits[1].images[0].numpy()).save(tmp_path / "digit.png")
+    command = line.replace("http://127.0.0.1:8000", server)
+    assert command != line
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stdout)["digit"] == 7
+
+
+def test_server_answers_a_body_that_is_too_large(server, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(12 * 2**20))
+    command = "curl -sS -w %{http_code} -H Content-Type:image/png --data-binary @large.png"
+    run = subprocess.run(
+        [*command.split(), f"{server}/api/predict"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.endswith("413") and "8 MB" in run.stdout

@@ -1,0 +1,187 @@
+"""The preparation: any picture of a digit, brought to the form of MNIST's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+from sklearn.datasets import load_digits
+
+import evaluation
+import training
+from app.degradations import DEGRADATIONS
+from app.preparation import WORK_SIZE, prepare
+from app.service import ANSWERING
+from conftest import ROOT
+
+NUM_IMAGES = 1000  # the first so many test images; the notebook shows the table with more
+
+
+@pytest.fixture(scope="module")
+def model():
+    return training.load_model(ROOT / "models" / f"{ANSWERING}.pt")
+
+
+@pytest.fixture(scope="module")
+def seven(digits) -> np.ndarray:
+    """A test digit, dark ink on white, 280x280."""
+    picture = Image.fromarray(255 - digits[1].images[0].numpy())
+    return np.asarray(picture.resize((280, 280), Image.Resampling.BICUBIC))
+
+
+def accuracy(model, pictures, labels) -> float:
+    images = np.stack([prepare(picture).image for picture in pictures])
+    logits = evaluation.predict(model, torch.from_numpy(images))
+    return evaluation.num_correct(logits, torch.as_tensor(labels)) / len(labels)
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two images, one moved by at most a pixel: 1 where they are the same."""
+    moves = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    moved = [np.roll(one, move, axis=(0, 1)) for move in moves]
+    return max(float(np.corrcoef(each.ravel(), other.ravel())[0, 1]) for each in moved)
+
+
+@pytest.mark.parametrize("degrade", DEGRADATIONS, ids=lambda function: function.__name__)
+def test_degraded_test_digits_are_read_nearly_as_well(degrade, model, digits):
+    test = digits[1][:NUM_IMAGES]
+    plain = evaluation.evaluate(model, test)[1]
+    degraded = accuracy(model, [degrade(image) for image in test.images.numpy()], test.labels)
+    assert degraded >= plain - 0.015
+
+
+def test_digits_of_another_source_are_read(model):
+    source = load_digits()  # 8x8, 0 to 16
+    pictures = (source.images * 255 / 16).astype(np.uint8)
+    assert accuracy(model, pictures, source.target) >= 0.95
+
+
+def test_form_is_that_of_mnist(seven):
+    image = prepare(seven).image
+    assert image.shape == (28, 28) and image.dtype == np.uint8
+    rows, columns = (np.flatnonzero((image > 25).any(axis)) for axis in (1, 0))
+    assert 19 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 22
+    assert np.abs(np.array(ndimage.center_of_mass(image)) - 13.5).max() <= 0.75
+    assert image.max() >= 250
+
+
+def test_steps_lead_from_the_picture_to_the_input(seven):
+    prepared = prepare(seven)
+    assert list(prepared.steps) == ["picture", "ink found", "cropped", "scaled", "centred"]
+    assert (prepared.steps["centred"] == prepared.image).all()
+    assert all(step.dtype == np.uint8 for step in prepared.steps.values())
+
+
+def test_input_stays_as_it_was(seven):
+    before = seven.copy()
+    prepare(seven)
+    assert (seven == before).all()
+
+
+def test_dark_and_light_ink_give_the_same_image(seven):
+    assert overlap(prepare(seven).image, prepare(255 - seven).image) > 0.99
+
+
+@pytest.mark.parametrize("ink", ["black", "white", "#3355cc"])
+def test_transparent_paper(seven, ink):
+    picture = Image.new("RGBA", seven.shape, ink)
+    picture.putalpha(Image.fromarray(255 - seven))
+    assert overlap(prepare(picture).image, prepare(seven).image) > 0.9
+
+
+def paper(seed=0, size=(240, 240), light=200, texture=6) -> np.ndarray:
+    return np.random.default_rng(seed).normal(light, texture, size).clip(0, 255)
+
+
+def test_scan_on_grey_paper_with_texture(seven):
+    scan = (paper(size=seven.shape) * (0.4 + 0.6 * seven / 255)).astype(np.uint8)
+    assert overlap(prepare(scan).image, prepare(seven).image) > 0.9
+
+
+def test_photo_in_uneven_light_with_a_shadow(seven):
+    photo = np.full((480, 640), 255.0)
+    photo[120:400, 300:580] = seven
+    rows, columns = np.indices(photo.shape)
+    light = 0.45 + 0.55 * np.exp(-((rows - 100) ** 2 + (columns - 500) ** 2) / 400**2)
+    light = ndimage.gaussian_filter(np.where(columns < 160, 0.75, 1) * light, 12)
+    photo = (photo * 0.8 + 40) * light * paper(size=photo.shape, texture=3) / 255
+    assert overlap(prepare(photo.astype(np.uint8)).image, prepare(seven).image) > 0.85
+
+
+def test_faint_thin_pencil():
+    sheet = paper(texture=3)
+    rows, columns = np.indices(sheet.shape)
+    distance = np.abs(np.hypot((rows - 120) / 80, (columns - 120) / 50) - 1) * 50
+    sheet -= 40 * (distance < 1.2)  # a zero, 2 pixels wide
+    image = prepare(sheet.astype(np.uint8)).image
+    assert image.max() > 200  # not a grey shade of itself
+    assert image[12:16, 12:16].max() < 50 and ndimage.label(image > 60)[1] == 1
+
+
+def test_specks_are_removed(seven):
+    dirty = seven.copy()
+    for row, column in np.random.default_rng(0).integers(0, 270, (12, 2)):
+        dirty[row : row + 4, column : column + 4] = 90
+    assert overlap(prepare(dirty).image, prepare(seven).image) > 0.9
+
+
+@pytest.mark.parametrize("side", ["top", "left", "bottom", "right"])
+def test_strokes_that_touch_the_border(seven, side):
+    rows, columns = (np.flatnonzero((seven < 128).any(axis)) for axis in (1, 0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    cut = {
+        "top": seven[top:],
+        "left": seven[:, left:],
+        "bottom": seven[:bottom],
+        "right": seven[:, :right],
+    }[side]
+    assert overlap(prepare(cut).image, prepare(seven).image) > 0.9
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        np.full((300, 300), 255, np.uint8),
+        np.zeros((300, 300), np.uint8),
+        np.full((1, 1), 77, np.uint8),
+        np.full((1, 900), 77, np.uint8),
+        paper(texture=8).astype(np.uint8),
+        np.tile(np.linspace(90, 220, 300), (200, 1)).astype(np.uint8),
+    ],
+    ids=["white", "black", "1x1", "1x900", "paper", "gradient"],
+)
+def test_nothing_drawn(nothing):
+    prepared = prepare(nothing)
+    assert prepared.is_blank and not prepared.image.any()
+    assert list(prepared.steps) == ["picture", "ink found"]
+
+
+def test_a_transparent_picture_is_nothing_drawn():
+    assert prepare(Image.new("RGBA", (50, 50))).is_blank
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F"])
+def test_every_mode(mode, seven):
+    picture = Image.fromarray(seven)
+    if mode in ("I", "F"):  # 16 bits
+        picture = Image.fromarray(seven.astype(np.int32) * 257).convert(mode)
+    prepared = prepare(picture.convert(mode))
+    assert overlap(prepared.image, prepare(seven).image) > 0.9
+
+
+@pytest.mark.parametrize("size", [(3, 3), (9, 200), (200, 9), (2000, 1500)])
+def test_every_size(size, seven):
+    picture = Image.fromarray(seven).resize(size)
+    prepared = prepare(picture)
+    assert prepared.image.shape == (28, 28)
+    assert max(prepared.steps["picture"].shape) <= WORK_SIZE
+
+
+def test_broad_marker_and_fine_pen_give_similar_strokes(digits):
+    picture = Image.fromarray(digits[1].images[0].numpy()).resize((280, 280))
+    fine = ndimage.grey_erosion(np.asarray(picture), size=(9, 9))
+    broad = ndimage.grey_dilation(np.asarray(picture), size=(15, 15))
+    inks = [prepare(picture).image.sum(dtype=float) for picture in (fine, broad)]
+    assert 0.4 < inks[0] / inks[1] < 1
