@@ -13,13 +13,14 @@ EXECUTE = $(NBCONVERT) --execute --ExecutePreprocessor.timeout=-1 \
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 
-.PHONY: help run test lint benchmark tensorboard clean
+.PHONY: help run test lint benchmark benchmark-cluster tensorboard clean
 
 help:
 	@echo "make run          train everything: execute the notebooks in place"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style and formatting"
 	@echo "make benchmark    measure the training speed against the usual loop"
+	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs and caches"
 
@@ -41,6 +42,9 @@ lint: .venv/dev
 benchmark: .venv/study
 	$(BIN)/python benchmarks/training_speed.py
 
+benchmark-cluster: .venv/cluster
+	$(BIN)/python benchmarks/grid_scaling.py
+
 tensorboard: .venv/study
 	$(BIN)/tensorboard --logdir runs
 
@@ -50,7 +54,12 @@ tensorboard: .venv/study
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $@
 
-.venv/dev: .venv/study requirements-dev.txt
+.venv/cluster: .venv/study requirements-cluster.txt
+	@echo "== installing the packages of requirements-cluster.txt into .venv"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-cluster.txt -c constraints.txt
+	@touch $@
+
+.venv/dev: .venv/cluster requirements-dev.txt
 	@echo "== installing the packages of requirements-dev.txt into .venv"
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@
