@@ -1,4 +1,4 @@
-"""The grid on a cluster of real processes on loopback, started as the README says; some are killed."""
+"""The grid on a cluster of real processes on loopback, started as a user would; some are killed."""
 
 from __future__ import annotations
 
@@ -159,7 +159,6 @@ def test_a_killed_worker_changes_nothing(processes, few, no_data, tmp_path):
     wait_for(lambda: processes.client.processing()[address], running)
     processes.kill("with_data")
     there = running.result(timeout=SECONDS)
-    assert "attempting to re-run" in processes.log("scheduler").lower() or True
     assert len(re.findall(has_data[1], processes.log("no_data"))) == 1
 
     assert_same(there, search(few, tmp_path / "here", num_workers=1))
