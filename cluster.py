@@ -12,6 +12,7 @@ import asyncio
 import gzip
 import logging
 import pickle
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -100,6 +101,10 @@ def _received(results: Iterator, scheduler: str) -> Iterator:
             f"The connection to the scheduler at {scheduler} was lost. Finished runs are kept: "
             "start the cluster again, connect to it, and search again to go on."
         ) from error
+    finally:
+        with warnings.catch_warnings():  # joblib tells of runs that it drops: they come next time
+            warnings.simplefilter("ignore")
+            results.close()
 
 
 def _raise(problems: list[str]) -> None:
@@ -207,27 +212,31 @@ def _publish(client: Client, train: Digits, valid: Digits | None) -> str:
 
 def _rows(parts: tuple[Digits, Digits | None]) -> list[np.ndarray | None] | None:
     """Where the images of each part lie in MNIST's training file; None if one is not of it."""
-    official = _read_archive()
-    if official is None:
-        return None
-    row_of = {image.tobytes(): row for row, image in enumerate(official.images.numpy())}
-    rows = [
-        None if part is None else [row_of.get(image.tobytes(), -1) for image in part.images.numpy()]
-        for part in parts
-    ]
-    if any(part is not None and -1 in part for part in rows):
-        return None
-    return [None if part is None else np.array(part, dtype=np.int32) for part in rows]
+    images, _ = _read_archive() or ([], [])
+    # Hashes take a tenth of the memory; were two the same, the fingerprint would tell.
+    row_of = {hash(image.tobytes()): row for row, image in enumerate(images)}
+    rows = [None if p is None else _look_up(row_of, p.images.numpy()) for p in parts]
+    return None if any(part is not None and -1 in part for part in rows) else rows
+
+
+def _look_up(row_of: dict[int, int], images: np.ndarray) -> np.ndarray:
+    rows = (row_of.get(hash(image.tobytes()), -1) for image in images)
+    return np.fromiter(rows, np.int32, len(images))
 
 
 def _take(rows: list[np.ndarray | None] | None) -> tuple[Digits, Digits | None] | None:
     """The reverse of ``_rows``: the images of these rows, from the disk of this machine."""
-    official = _read_archive() if rows is not None else None
-    return official and tuple(None if part is None else official[part] for part in rows)
+    archive = _read_archive() if rows is not None else None
+    if archive is None:
+        return None
+    return tuple(
+        None if part is None else Digits(*(torch.from_numpy(array[part]) for array in archive))
+        for part in rows
+    )
 
 
-def _read_archive() -> Digits | None:
-    """MNIST's 60 000 training images from the clone that this module is in, if they are there.
+def _read_archive() -> tuple[np.ndarray, np.ndarray] | None:
+    """MNIST's 60 000 training images and labels, if the clone that this module is in has them.
 
     Not by ``mnist.load``: that would unpack, where several workers may share the folder, and
     download what is missing.
@@ -235,14 +244,14 @@ def _read_archive() -> Digits | None:
     raw = Path(mnist.__file__).parent / "data" / "MNIST" / "raw"
     try:
         images, labels = (
-            np.frombuffer(gzip.decompress((raw / name).read_bytes()), np.uint8)
+            gzip.decompress((raw / name).read_bytes())
             for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
         )
     except (OSError, EOFError, zlib.error):
         return None
     # In an IDX file, headers of 16 and 8 bytes come first.
-    images = torch.from_numpy(images[16:].reshape(-1, 28, 28).copy())
-    return Digits(images, torch.from_numpy(labels[8:].astype(np.int64)))
+    images = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
+    return images, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
 
 
 def _pack(content) -> bytes:

@@ -157,6 +157,7 @@ def search(
     runs = [Run.from_settings(settings | point) for point in points]
     for run in runs:
         training.check_settings(len(train), **run.fit_settings)
+    for run in {str((run.network, run.arguments)): run for run in runs}.values():
         _check_arguments(run)
     data_hash = fingerprint(train, valid)
     identities = [run.identity(data_hash) for run in runs]

@@ -62,7 +62,7 @@ def train_clocked(*arguments):
 def cluster_of(num_workers: int):
     """A client of a cluster whose workers have imported what they need."""
     with (
-        LocalCluster(num_workers, threads_per_worker=1, dashboard_address=None) as local,
+        LocalCluster(num_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local,
         Client(local) as client,
     ):
         client.wait_for_workers(num_workers)
