@@ -16,7 +16,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cloudpickle
@@ -29,6 +29,8 @@ from joblib._dask import DaskDistributedBackend
 import mnist
 from mnist import Digits
 
+RAW = Path(mnist.__file__).parent / "data" / "MNIST" / "raw"
+IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 DATA_KEY = "mnist-study-data"  # what the scheduler keeps the data under, by its hash
 logger = logging.getLogger("distributed.study")  # shown in the log of a worker
 
@@ -81,8 +83,8 @@ def train_all(
         **backend.submit_kwargs,
     )
     with parallel_config(backend=chosen):
-        # All are handed over at once, so that workers that join find something to do.
-        results = Parallel(return_as="generator_unordered", pre_dispatch="all")(
+        # So many are handed over at once that workers that join later find something to do.
+        results = Parallel(return_as="generator_unordered", pre_dispatch="100 * n_jobs")(
             delayed(train_there)(
                 environments, data_hash, cloudpickle.dumps((train_run, job, tensorboard))
             )
@@ -212,9 +214,14 @@ def _publish(client: Client, train: Digits, valid: Digits | None) -> str:
 
 def _rows(parts: tuple[Digits, Digits | None]) -> list[np.ndarray | None] | None:
     """Where the images of each part lie in MNIST's training file; None if one is not of it."""
-    images, _ = _read_archive() or ([], [])
-    # Hashes take a tenth of the memory; were two the same, the fingerprint would tell.
-    row_of = {hash(image.tobytes()): row for row, image in enumerate(images)}
+    try:
+        with gzip.open(RAW / IMAGES) as file:
+            file.read(16)  # the header
+            # Hashes take a tenth of the memory; were two the same, the fingerprint would tell.
+            images = iter(partial(file.read, 28 * 28), b"")
+            row_of = {hash(image): row for row, image in enumerate(images)}
+    except (OSError, EOFError, zlib.error):
+        return None
     rows = [None if p is None else _look_up(row_of, p.images.numpy()) for p in parts]
     return None if any(part is not None and -1 in part for part in rows) else rows
 
@@ -241,12 +248,8 @@ def _read_archive() -> tuple[np.ndarray, np.ndarray] | None:
     Not by ``mnist.load``: that would unpack, where several workers may share the folder, and
     download what is missing.
     """
-    raw = Path(mnist.__file__).parent / "data" / "MNIST" / "raw"
     try:
-        images, labels = (
-            gzip.decompress((raw / name).read_bytes())
-            for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
-        )
+        images, labels = (gzip.decompress((RAW / name).read_bytes()) for name in (IMAGES, LABELS))
     except (OSError, EOFError, zlib.error):
         return None
     # In an IDX file, headers of 16 and 8 bytes come first.

@@ -1,11 +1,11 @@
 """How far does a Dask cluster carry the grid?
 
-Everything on this machine: a scheduler within this process, workers of one thread as processes of
-their own, started and warm before time is taken.
+Everything on this machine: a scheduler, and workers of one thread, each a process of its own,
+started and warm before time is taken.
 
 1. Runs that do nothing, on two workers: milliseconds a run, from the call of the search to the
-   last run written; bytes moved; peak memory of this process (scheduler, client, data and PyTorch
-   included); seconds to resume the search when all are done.
+   last run written; bytes moved; peak memory of this process, PyTorch and the data included;
+   seconds to resume the search when all are done.
 2. Short trainings of the CNN, batch 256: without a cluster, then on one worker and on two.
    The overhead is the time of the search beyond the trainings themselves, as each worker clocks
    them, as a part of a training; the efficiency is the speed of two workers against twice that
@@ -20,6 +20,7 @@ import argparse
 import json
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +31,7 @@ import joblib
 import pandas as pd
 import psutil
 import torch
-from distributed import Client, LocalCluster
+from distributed import Client
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -60,14 +61,32 @@ def train_clocked(*arguments):
 
 @contextmanager
 def cluster_of(num_workers: int):
-    """A client of a cluster whose workers have imported what they need."""
-    with (
-        LocalCluster(num_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local,
-        Client(local) as client,
-    ):
-        client.wait_for_workers(num_workers)
-        client.run(__import__, "grid_search")
-        yield client
+    """A client of a cluster, started as in the README, whose workers have imported the study."""
+    with tempfile.TemporaryDirectory() as folder:
+        scheduler_file = str(Path(folder) / "scheduler.json")
+        options = ["--scheduler-file", scheduler_file, "--host", "127.0.0.1"]
+        options += ["--dashboard-address", "127.0.0.1:0"]
+        commands = [
+            ["worker", "--nthreads", "1", "--nworkers", str(num_workers)],
+            ["scheduler", "--port", "0"],
+        ]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "dask", *command, *options],
+                cwd=ROOT,
+                stderr=subprocess.DEVNULL,
+            )
+            for command in commands
+        ]
+        try:
+            with Client(scheduler_file=scheduler_file, timeout=120) as client:
+                client.wait_for_workers(num_workers)
+                client.run(__import__, "grid_search")
+                yield client
+        finally:
+            for process in processes:  # workers first: they take leave of the scheduler
+                process.terminate()
+                process.wait()
 
 
 def search(train: mnist.Digits, runs_dir: Path, num_runs: int, train_run, **settings):
