@@ -131,13 +131,14 @@ def measure_nothing(train: mnist.Digits, num_runs: int) -> None:
             seconds, _ = search(train, Path(folder), num_runs, train_nothing, num_epochs=1)
             sent = loopback_bytes() - sent
             resumed, _ = search(train, Path(folder), num_runs, train_nothing, num_epochs=1)
+        peak = peak_memory()
         data_hash = mnist.fingerprint(train, None)
         packed = client.get_metadata([cluster.DATA_KEY, data_hash, "arrays"])
     print(
         f"{num_runs} runs that do nothing: {seconds / num_runs * 1000:.1f} ms a run, "
         f"{sent / num_runs / 1e3:.1f} KB moved a run"
     )
-    print(f"peak memory of the driver: {peak_memory():.2f} GB ({before:.2f} GB before)")
+    print(f"peak memory of the driver: {peak:.2f} GB ({before:.2f} GB before)")
     print(f"seconds to resume when all are done: {resumed:.1f}")
     print(f"data, once for the scheduler and once for a worker without: {len(packed) / 1e6:.1f} MB")
 
