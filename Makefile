@@ -23,7 +23,8 @@ define execute
 	@echo "Notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed."
 endef
 
-.PHONY: help run augmentation app app-notebook app-picture test lint benchmark tensorboard clean
+.PHONY: help run augmentation app app-notebook app-picture test lint benchmark benchmark-cluster \
+	tensorboard clean
 
 help:
 	@echo "make run          train everything: execute the notebooks in place"
@@ -34,6 +35,7 @@ help:
 	@echo "make benchmark    measure the training speed against the usual loop, and the page under load"
 	@echo "make app-notebook fix anew when the page refuses: execute draw_a_digit.ipynb in place"
 	@echo "make app-picture  draw the page's picture for the README anew (needs Chromium)"
+	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs and caches"
 
@@ -68,6 +70,9 @@ benchmark: .venv/study
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/app_load.py
 
+benchmark-cluster: .venv/cluster
+	$(BIN)/python benchmarks/grid_scaling.py
+
 tensorboard: .venv/study
 	$(BIN)/tensorboard --logdir runs
 
@@ -77,7 +82,12 @@ tensorboard: .venv/study
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $@
 
-.venv/dev: .venv/study requirements-dev.txt
+.venv/cluster: .venv/study requirements-cluster.txt
+	@echo "== installing the packages of requirements-cluster.txt into .venv"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-cluster.txt -c constraints.txt
+	@touch $@
+
+.venv/dev: .venv/cluster requirements-dev.txt
 	@echo "== installing the packages of requirements-dev.txt into .venv"
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@

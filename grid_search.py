@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from sklearn.model_selection import ParameterGrid
 from torch import nn
 from tqdm import tqdm
@@ -35,7 +36,7 @@ from tqdm import tqdm
 import augmentation
 import training
 from evaluation import loss_and_accuracy, predict
-from mnist import Digits, to_float
+from mnist import Digits, fingerprint, to_float
 from network import Normalize
 
 FIT_SETTINGS = {
@@ -85,19 +86,25 @@ class Run:
 
     def identity(self, data_hash: str) -> dict:
         """All that determines the result on this machine, as JSON can hold it."""
-        device = training.default_device()
         return {
             "network": self.network.__name__,
             "arguments": self.arguments,
             "fit": self.fit_settings,
             "data": data_hash,
-            "code": CODE_HASHES[self.network.__name__],
-            "device": str(device),
-            "precision": str(training.fast_precision(device)),
-            # Another number of threads adds in another order, and ends with other weights.
-            "threads": 1,
-            "torch": str(torch.__version__),
-        }
+        } | environment(self.network.__name__)
+
+
+def environment(network: str) -> dict:
+    """What the result owes to the code and the machine, not to settings and data."""
+    device = training.default_device()
+    return {
+        "code": CODE_HASHES[network],
+        "device": str(device),
+        "precision": str(training.fast_precision(device)),
+        # Another number of threads adds in another order, and ends with other weights.
+        "threads": 1,
+        "torch": str(torch.__version__),
+    }
 
 
 def search(
@@ -119,12 +126,15 @@ def search(
     accelerator): on two cores that is the fastest way, and makes the result independent of how
     many run at once. Interrupt it whenever you like; what was finished is kept.
 
+    Inside ``with joblib.parallel_config(backend="dask"):`` the runs are trained on that cluster,
+    one on each of its workers, with the same results; only this process writes to ``runs_dir``.
+
     Args:
         grid: lists of values by setting, ``{"lr": [0.01, 0.001], "batch_size": [256]}``, or a
             list of such dicts. A setting is ``network`` (a class of ``training.NETWORKS``), an
             argument of that class, or a keyword of ``training.fit``.
         study: name of the folder below ``runs_dir`` that keeps the runs.
-        num_workers: how many are trained at once.
+        num_workers: how many are trained at once on this machine.
         retrain: train all of them again.
         tensorboard: write a TensorBoard log for each run.
         settings: settings that all runs share.
@@ -137,6 +147,7 @@ def search(
 
     Raises:
         ValueError: a setting is unknown, missing, or makes no sense; raised before any training.
+        cluster.ClusterError: a worker would compute something else, or the scheduler was lost.
     """
     try:
         points = list(ParameterGrid(grid))
@@ -147,8 +158,9 @@ def search(
     runs = [Run.from_settings(settings | point) for point in points]
     for run in runs:
         training.check_settings(len(train), **run.fit_settings)
+    for run in {str((run.network, run.arguments)): run for run in runs}.values():
         _check_arguments(run)
-    data_hash = _data_hash(train, valid)
+    data_hash = fingerprint(train, valid)
     identities = [run.identity(data_hash) for run in runs]
     folders = [Path(runs_dir) / study / _folder_name(identity) for identity in identities]
 
@@ -157,14 +169,19 @@ def search(
         for folder, run, identity in zip(folders, runs, identities, strict=True)
         if retrain or not _is_kept(folder)
     }
-    jobs = (
-        delayed(_train)(folder, *job, train, valid, tensorboard) for folder, job in todo.items()
-    )
+    jobs = [(folder, *job) for folder, job in todo.items()]
     # No backend is named here: a cluster that the caller chose around this call is used.
-    results = Parallel(
-        n_jobs=min(num_workers or _default_workers(), len(todo) or 1),
-        return_as="generator_unordered",
-    )(jobs)
+    backend, _ = get_active_backend()
+    if type(backend).__name__ == "DaskDistributedBackend" and jobs:
+        import cluster  # needs requirements-cluster.txt
+
+        environments = {name: environment(name) for name in {run.network.__name__ for run in runs}}
+        results = cluster.train_all(backend, _train, jobs, environments, train, valid, tensorboard)
+    else:
+        results = Parallel(
+            n_jobs=min(num_workers or _default_workers(), len(jobs) or 1),
+            return_as="generator_unordered",
+        )(delayed(_train)(*job, train, valid, tensorboard) for job in jobs)
     kept = [_read_result(folder) for folder in dict.fromkeys(folders) if folder not in todo]
     with tqdm(
         total=len(todo) + len(kept),
@@ -221,11 +238,6 @@ def _check_arguments(run: Run) -> None:
     except (TypeError, ValueError, RuntimeError) as error:
         name = run.network.__name__
         raise ValueError(f"{name} cannot be made with {run.arguments}: {error}") from error
-
-
-def _data_hash(*parts: Digits | None) -> str:
-    arrays = [(p.images.numpy(), p.labels.numpy()) if p is not None else None for p in parts]
-    return joblib.hash(arrays)[:12]
 
 
 def _folder_name(identity: dict) -> str:

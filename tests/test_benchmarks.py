@@ -29,3 +29,18 @@ def test_app_load():
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.search(r"\d+ predictions a second, 0 failed", run.stdout), run.stdout
     assert re.search(r"median \d+, 95 % \d+, 99 % \d+, most \d+", run.stdout), run.stdout
+
+
+def test_grid_scaling():
+    command = [sys.executable, ROOT / "benchmarks" / "grid_scaling.py"]
+    tiny = ["--nothing", "20", "--runs", "2", "--images", "512", "--epochs", "1"]
+    run = subprocess.run([*command, *tiny], capture_output=True, text=True, check=True)
+    for pattern in (
+        r"[\d.]+ ms a run, [\d.]+ KB moved",
+        r"peak memory of the driver: [\d.]+ GB",
+        r"seconds to resume when all are done: [\d.]+",
+        r"data, once .*: [\d.]+ MB",
+        r"overhead of the cluster: -?[\d.]+%",
+        r"efficiency from one worker to two: \d+%",
+    ):
+        assert re.search(pattern, run.stdout), pattern
