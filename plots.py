@@ -545,6 +545,29 @@ def cost(results: pd.DataFrame, title: str) -> plt.Figure:
     return figure
 
 
+def waterfall(seconds: pd.Series, title: str) -> plt.Figure:
+    """Seconds after one trick after the other, each bar from the value before to its own.
+
+    Args:
+        seconds: by name of the trick; the first is where it begins.
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 1.4 + 0.5 * len(seconds)))
+    before = seconds.shift(fill_value=seconds.min() / 1.5)
+    for row, (name, value) in enumerate(seconds.items()):
+        low, high = sorted((before[name], value))
+        colour = GREY if row == 0 else BLUE if value <= before[name] else RED
+        ax.barh(row, high - low, left=low, color=colour)
+        change = "" if row == 0 else f" ({value / before[name] - 1:+.0%})"
+        ax.text(high * 1.04, row, f"{value:.1f} s{change}", va="center")
+    ax.set_yticks(range(len(seconds)), seconds.index)
+    ax.set(xscale="log", xlabel="seconds of training (log scale)", title=title)
+    ax.set_xlim(seconds.min() / 1.5, seconds.max() * 2)
+    _plain_ticks(ax, seconds, axis="x")
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    return figure
+
+
 def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Figure:
     """Map of p-values between models; those below 0.05 are dark.
 
@@ -561,6 +584,7 @@ def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Fi
         mask=hidden,
         annot=labels,
         fmt="",
+        annot_kws={"size": 10},
         ax=ax,
         cmap="viridis",
         vmin=-4,

@@ -18,7 +18,7 @@ from app.pictures import as_png
 from app.preparation import Prepared
 
 ROOT = Path(__file__).parent.parent
-ANSWERING = "without_validation"  # the model whose answer is given; the others vote beside it
+ANSWERING = "cnn_with_augmentation"  # the model whose answer is given; the others vote beside it
 NUM_GALLERY = 10_000  # training images among which similar ones are looked for
 NUM_NEIGHBOURS = 6
 NUM_COPIES, COPY_NOISE = 16, 0.15  # of the image, for its saliency

@@ -339,6 +339,7 @@ def test_picture_for_the_readme(visit):
     draw(page, STROKES["5"])
     wait_for(page, "This is a 5")
     page.mouse.move(0, 0)
+    page.wait_for_timeout(3000)  # that was before the last stroke; now comes the whole digit
     page.screenshot(path=ROOT / target, full_page=True)
 
 

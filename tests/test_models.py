@@ -11,6 +11,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import evaluation
@@ -78,6 +79,9 @@ def test_notebooks_and_table_agree(name, notebook):
     [
         ("CNN", 0.993),
         ("CNN, with validation", 0.992),
+        ("CNN, augmented", 0.995),
+        ("deeper CNN, augmented", 0.996),
+        ("ensemble of five", 0.997),
         ("RNN", 0.975),
         ("GRU", 0.990),
         ("LSTM", 0.990),
@@ -93,6 +97,30 @@ def test_five_seeds_reach_what_the_study_promises():
         r"chosen settings, 5 seeds: ([\d.]+)%", printed("train_with_validation.ipynb")
     )
     assert float(shown[1]) >= 99.25
+
+
+def test_augmented_networks_reach_what_the_study_promises():
+    text = printed("train_with_augmentation.ipynb")
+    assert float(re.search(r"one network, 5 seeds: ([\d.]+)%", text)[1]) >= 99.65
+    small = re.search(r"small network: ([\d,]+) parameters, validation accuracy ([\d.]+)%", text)
+    assert int(small[1].replace(",", "")) <= 25_000
+    assert float(small[2]) >= 99.40
+    assert float(re.search(r"longest training of one network: ([\d.]+) minutes", text)[1]) <= 15
+
+
+def test_augmented_models_take_little_space():
+    names = ("cnn_with_augmentation", "with_augmentation", "ensemble", "smallest")
+    assert sum((ROOT / "models" / f"{name}.pt").stat().st_size for name in names) < 15_000_000
+
+
+def test_ensemble_holds_the_saved_network():
+    """The first of its members is the network saved by itself, seed 0."""
+    ensemble = training.load_model(ROOT / "models" / "ensemble.pt")
+    single = training.load_model(ROOT / "models" / "with_augmentation.pt")
+    pairs = zip(
+        ensemble.members[0].state_dict().values(), single.state_dict().values(), strict=True
+    )
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_readme_snippet_classifies_an_image(digits, tmp_path):

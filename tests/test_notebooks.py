@@ -69,13 +69,13 @@ TINY = {
         "search_epochs": 1,
         "num_film_strips": 1,
     },
-    "results.ipynb": {"num_test_images": 300, "num_map_images": 100},
     "draw_a_digit.ipynb": {
         "num_test_images": 50,
         "num_train_images": 100,
         "num_non_digits": 30,
         "digits_refused": 0.05,
     },
+    "results.ipynb": {"num_test_images": 300, "num_train_images": 1000, "num_map_images": 100},
 }
 
 
