@@ -28,11 +28,11 @@ endef
 
 help:
 	@echo "make run          train everything: execute the notebooks in place"
-	@echo "make augmentation train the augmented networks: about 80 minutes on two cores"
+	@echo "make augmentation train the augmented networks: an hour and a half on two cores"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style and formatting"
-	@echo "make benchmark    measure the training speed against the usual loop, and the page under load"
+	@echo "make benchmark    measure training speed, the page under load, and the time to 99 %"
 	@echo "make app-notebook fix anew when the page refuses: execute draw_a_digit.ipynb in place"
 	@echo "make app-picture  draw the page's picture for the README anew (needs Chromium)"
 	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
@@ -43,7 +43,7 @@ run: .venv/study
 	$(call execute,$(NOTEBOOKS))
 
 augmentation: .venv/study
-	@echo "This takes about 80 minutes on two cores with fast bfloat16. Interrupt it whenever you like:"
+	@echo "This takes about 90 minutes on two cores with fast bfloat16. Interrupt it whenever you like:"
 	@echo "finished trainings are kept in runs/, and the next 'make augmentation' goes on from there."
 	$(call execute,train_with_augmentation.ipynb results.ipynb)
 
@@ -69,6 +69,7 @@ lint: .venv/dev
 benchmark: .venv/study
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/app_load.py
+	$(BIN)/python benchmarks/time_to_99.py --figure visualizations/time_to_99.png
 
 benchmark-cluster: .venv/cluster
 	$(BIN)/python benchmarks/grid_scaling.py

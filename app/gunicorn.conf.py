@@ -11,7 +11,8 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 wsgi_app = "app:create_app()"
 bind = f"127.0.0.1:{os.environ.get('PORT', 8000)}"
 workers = 2
-threads = 4  # requests that a worker reads and writes at once
+threads = 2  # requests that a worker reads and writes at once; more only wait for each other
+keepalive = 0  # a connection is for one request: the next goes to the worker that is free
 control_socket_disable = True  # it would be a file in the home folder
 timeout = 30  # seconds; a worker that hangs is replaced
 graceful_timeout = 5  # for answers under way when the server is ended

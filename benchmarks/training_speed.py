@@ -3,7 +3,9 @@
 Both train the same CNN, batch 256, on all 60 000 images with all threads, alternating, and
 evaluate the test images after the epoch. Then the grid of train.ipynb in short: as the search
 trains it (one thread a run, as many runs at once as there are cores) against one run after
-another with all threads.
+another with all threads. At the end, for each kind of network, where the time of a training of
+one thread goes, beside the arithmetic limit: the time that its multiplications would take at the
+peak of that thread.
 
     python benchmarks/training_speed.py [--repeats 3] [--images 60000]
 """
@@ -11,6 +13,7 @@ another with all threads.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import statistics
 import sys
@@ -18,10 +21,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import pandas as pd
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own messages
+
 import torch
 from joblib.externals.loky import get_reusable_executor
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
@@ -32,7 +41,8 @@ import evaluation  # noqa: E402
 import grid_search  # noqa: E402
 import mnist  # noqa: E402
 import training  # noqa: E402
-from network import CNN  # noqa: E402
+from network import CNN, DeepCNN  # noqa: E402
+from rnns import GRU, LSTM, RNN, BiLSTM  # noqa: E402
 
 # Forward and backward pass of the CNN for one image: each multiply-add counts as 2 operations,
 # and is done once forward, once for the gradient of the weights, and, but for the first layer,
@@ -132,6 +142,46 @@ def logging_share(train: mnist.Digits) -> float:
     return seconds[folder] / seconds[None] - 1
 
 
+def operations_per_image(network: type[nn.Module]) -> float:
+    """Multiplications and additions of a forward and backward pass, for one image."""
+    model, counter = network(), FlopCounterMode(display=False)
+    # Without oneDNN a recurrent layer is made of matrix multiplications that can be counted.
+    with torch.backends.mkldnn.flags(enabled=False), counter:
+        model(torch.rand(8, 1, 28, 28)).sum().backward()
+    return counter.get_total_flops() / 8
+
+
+def where_time_goes(train: mnist.Digits, batch_size: int = 128) -> pd.DataFrame:
+    """One row for each network: seconds for 10 000 images, the share of the arithmetic limit, and
+    the five operators that take most of the time, with their shares of it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    peak = matmul_peak(training.fast_precision(training.default_device()))
+    rows = []
+    for network in (CNN, DeepCNN, RNN, GRU, LSTM, BiLSTM):
+        model, settings = network(), {"lr": 0.001, "batch_size": batch_size, "num_epochs": 1}
+        training.fit(model, train[: 4 * batch_size], **settings, progress=False)  # warms up
+        history = training.fit(model, train, **settings, progress=False)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            training.fit(model, train, **settings, progress=False)
+        times = {e.key: e.self_cpu_time_total for e in profiled.key_averages()}
+        longest = sorted(times, key=times.get, reverse=True)[:5]
+        seconds = history["seconds"].sum() / len(train)
+        rows.append(
+            {
+                "network": network.__name__,
+                "s for 10 000": 10_000 * seconds,
+                "of the limit": f"{operations_per_image(network) / peak / seconds:.0%}",
+                "where the time goes": ", ".join(
+                    f"{name.removeprefix('aten::')} {times[name] / sum(times.values()):.0%}"
+                    for name in longest
+                ),
+            }
+        )
+    torch.set_num_threads(before)
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="epochs of each kind")
@@ -176,6 +226,10 @@ def main() -> None:
     print(f"this study reaches {share:.0%} of the matrix-multiply peak ({peak / 1e9:.0f} GFLOP/s)")
     ratios = [u / s for u, s in zip(*seconds.values(), strict=True)]
     print(f"median ratio: {statistics.median(ratios):.1f}")
+
+    table = where_time_goes(train[: len(train) // 10])
+    print("\none thread:")
+    print(table.to_string(index=False, float_format="{:.2f}".format))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ def test_training_speed():
         r"median ratio: [\d.]+",
         r"peak memory of a training process: [\d.]+ GB",
         r"\d+% of the matrix-multiply peak",
+        r"BiLSTM +[\d.]+ +\d+% +\w+ \d+%, ",
         r"s at once, \d+ s in turn",
         r"\d+ images/s",
     ):
@@ -44,3 +45,18 @@ def test_grid_scaling():
         r"efficiency from one worker to two: \d+%",
     ):
         assert re.search(pattern, run.stdout), pattern
+
+
+def test_time_to_99(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks" / "time_to_99.py"]
+    tiny = ["--seeds", "2", "--images", "2560", "--figure", tmp_path / "figure.png"]
+    run = subprocess.run([*command, *tiny], capture_output=True, text=True, check=True)
+    for pattern in (
+        r"before the training: imports [\d.]+ s, images [\d.]+ s",
+        r"training: [\d.]+ \+- [\d.]+ s",
+        r"test accuracy, 2 seeds: [\d.]+% \+- [\d.]+%",
+        r"\d of 2 reached 99.0%",
+        r"batch of 128 +[\d.]+ +1 +[\d.]+",
+    ):
+        assert re.search(pattern, run.stdout), pattern
+    assert (tmp_path / "figure.png").exists()
