@@ -331,16 +331,17 @@ def contrast(*colours: str) -> float:
     return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
-def test_picture_for_the_readme(visit):
-    target = os.environ.get("APP_PICTURE")
-    if not target:
-        pytest.skip("made by `make app-picture`")
+def test_picture_for_the_readme(visit, tmp_path):
+    """`make app-picture` names the file in the repository; else it goes to a folder of the test."""
+    target = os.environ.get("APP_PICTURE", tmp_path / "app.png")
     page = visit(viewport={"width": 1180, "height": 800}, color_scheme="light")
     draw(page, STROKES["5"])
     wait_for(page, "This is a 5")
     page.mouse.move(0, 0)
     page.wait_for_timeout(3000)  # that was before the last stroke; now comes the whole digit
     page.screenshot(path=ROOT / target, full_page=True)
+    with Image.open(ROOT / target) as picture:
+        assert picture.width == 1180 and picture.height > 1200
 
 
 def test_curl_line_of_the_readme(server, tmp_path, digits):
