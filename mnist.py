@@ -12,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import torch
+from filelock import FileLock
 from sklearn.model_selection import train_test_split
 from torchvision.datasets import MNIST
 from torchvision.datasets.utils import check_integrity
@@ -61,13 +62,17 @@ def load(root: str | Path = "data") -> tuple[Digits, Digits]:
         DataError: a file is damaged, or missing and cannot be fetched; the message names the
             file and the cure.
     """
+    raw = Path(root) / "MNIST" / "raw"
     try:
-        _check_files(Path(root) / "MNIST" / "raw")
-        train, test = (MNIST(root, train=train, download=True) for train in (True, False))
+        raw.mkdir(parents=True, exist_ok=True)
+        # Of processes that start together on a fresh clone, one unpacks, and the others wait.
+        with FileLock(raw / ".lock"):
+            _check_files(raw)
+            train, test = (MNIST(root, train=train, download=True) for train in (True, False))
     except DataError:
         raise
     except (RuntimeError, OSError) as error:
-        raise DataError(_explain(Path(root) / "MNIST" / "raw", error)) from error
+        raise DataError(_explain(raw, error)) from error
     return Digits(train.data, train.targets), Digits(test.data, test.targets)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -94,6 +96,14 @@ def test_damaged_unpacked_file_is_mended(archives, no_network, digits, damage):
     unpacked.write_bytes(content)
     _, test = mnist.load(archives)
     assert torch.equal(test.images, digits[1].images)
+
+
+def test_processes_may_load_at_once_on_a_fresh_clone(archives):
+    command = [sys.executable, "-c", f"import mnist; mnist.load({str(archives)!r})"]
+    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(4)]
+    for process in processes:
+        _, error = process.communicate()
+        assert process.returncode == 0, error.decode()
 
 
 def test_split_is_stratified_and_repeatable(digits):
