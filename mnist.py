@@ -7,6 +7,7 @@ to index than any loader of single files.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def load(root: str | Path = "data") -> tuple[Digits, Digits]:
     try:
         raw.mkdir(parents=True, exist_ok=True)
         # Of processes that start together on a fresh clone, one unpacks, and the others wait.
-        with FileLock(raw / ".lock"):
+        # Once that is done nothing is written: the folder may be read-only.
+        with nullcontext() if _is_unpacked(raw) else FileLock(raw / ".lock"):
             _check_files(raw)
             train, test = (MNIST(root, train=train, download=True) for train in (True, False))
     except DataError:
@@ -103,6 +105,10 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
     # Added last and moved to its place, the channel has the strides of the channels_last layout,
     # in which convolutions are faster.
     return (images.float() / 255).unsqueeze(-1).permute(0, 3, 1, 2)
+
+
+def _is_unpacked(raw: Path) -> bool:
+    return all(check_integrity(raw / name, md5) for name, md5 in UNPACKED_MD5.items())
 
 
 def _check_files(raw: Path) -> None:

@@ -106,6 +106,17 @@ def test_processes_may_load_at_once_on_a_fresh_clone(archives):
         assert process.returncode == 0, error.decode()
 
 
+def test_unpacked_data_may_be_read_only(archives, monkeypatch):
+    mnist.load(archives)
+
+    def refuse(path):
+        raise PermissionError(f"read-only: {path}")
+
+    monkeypatch.setattr(mnist, "FileLock", refuse)
+    train, _ = mnist.load(archives)
+    assert len(train) == 60_000
+
+
 def test_split_is_stratified_and_repeatable(digits):
     train, valid = mnist.split(digits[0], 0.2, seed=0)
     again, _ = mnist.split(digits[0], 0.2, seed=0)
