@@ -9,8 +9,8 @@ from __future__ import annotations
 from flask import Flask
 
 from app import routes
-from app.pictures import MAX_BYTES
 from app.service import Service
+from app.uploads import MAX_BYTES
 
 
 def create_app(service: Service | None = None) -> Flask:

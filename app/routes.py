@@ -8,9 +8,9 @@ import logging
 from flask import Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from app import pictures
-from app.preparation import prepare
+from app import uploads
 from app.service import Service
+from study.pictures.preparation import prepare
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -45,10 +45,10 @@ def add_to(app: Flask, service: Service) -> None:
     def predict() -> dict:
         votes, explain = _choice("votes", True), _choice("explain", False)
         try:
-            prepared = prepare(pictures.read(_image_bytes()))
-        except pictures.PictureTooLargeError as error:
+            prepared = prepare(uploads.read(_image_bytes()))
+        except uploads.PictureTooLargeError as error:
             abort(413, str(error))
-        except pictures.PictureError as error:
+        except uploads.PictureError as error:
             abort(400, str(error))
         return service.answer(prepared, votes=votes, explain=explain)
 
@@ -74,7 +74,7 @@ def _image_bytes() -> bytes:
         content = None
     if not isinstance(content, dict) or not isinstance(content.get("image"), str):
         abort(400, 'The body must be JSON such as {"image": "<base64 of a PNG or JPEG>"}.')
-    return pictures.from_base64(content["image"])
+    return uploads.from_base64(content["image"])
 
 
 def _choice(name: str, default: bool) -> bool:
@@ -102,7 +102,7 @@ def _too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
     while left > 0 and (chunk := stream.read(min(65536, left))):
         left -= len(chunk)
     if error.description == RequestEntityTooLarge.description:
-        error.description = f"The body is larger than {pictures.MAX_BYTES // 2**20} MB."
+        error.description = f"The body is larger than {uploads.MAX_BYTES // 2**20} MB."
     return _as_json(error)
 
 

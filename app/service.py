@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-import evaluation
-import mnist
-import training
-from app import refusal
-from app.pictures import as_png
-from app.preparation import Prepared
+from app.uploads import as_png
+from study import evaluation, mnist, training
+from study.pictures import refusal
+from study.pictures.preparation import Prepared
 
 ROOT = Path(__file__).parent.parent
 ANSWERING = "cnn_with_augmentation"  # the model whose answer is given; the others vote beside it
@@ -52,7 +50,7 @@ class Service:
         fixed = refusal.load()
         if fixed.version != self.answering.version:
             logging.getLogger(__name__).warning(
-                "%s is not the file that app/refusal.json was fixed for: run `make app-notebook`",
+                "%s is not the file that study/pictures/refusal.json was fixed for: run `make app-notebook`",
                 answering.name,
             )
         self.threshold = fixed.threshold

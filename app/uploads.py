@@ -12,7 +12,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from app.preparation import WORK_SIZE, gray_levels
+from study.pictures.preparation import WORK_SIZE, gray_levels
 
 MAX_BYTES = 8 * 2**20
 MAX_PIXELS = 25_000_000  # more than a phone's usual 12 million; decoded it takes 100 MB

@@ -36,11 +36,13 @@ from distributed import Client
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-import cluster  # noqa: E402
-import grid_search  # noqa: E402
-import mnist  # noqa: E402
-import training  # noqa: E402
 from network import CNN  # noqa: E402
+from study import (
+    cluster,
+    grid_search,
+    mnist,
+    training,
+)
 
 TRAIN = grid_search._train
 

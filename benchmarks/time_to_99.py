@@ -38,11 +38,13 @@ from torchvision.datasets import MNIST  # noqa: E402
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-import mnist  # noqa: E402
-import plots  # noqa: E402
-import training  # noqa: E402
-from evaluation import evaluate  # noqa: E402
 from network import CNN, Normalize  # noqa: E402
+from study import (
+    mnist,
+    plots,
+    training,
+)
+from study.evaluation import evaluate  # noqa: E402
 
 IMPORTS = time.perf_counter() - IMPORTS
 TARGET = 0.99

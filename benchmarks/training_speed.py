@@ -43,12 +43,14 @@ from torchvision.datasets import MNIST
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-import evaluation  # noqa: E402
-import grid_search  # noqa: E402
-import mnist  # noqa: E402
-import training  # noqa: E402
 from network import CNN, DeepCNN  # noqa: E402
 from rnns import GRU, LSTM, RNN, BiLSTM  # noqa: E402
+from study import (
+    evaluation,
+    grid_search,
+    mnist,
+    training,
+)
 
 # Forward and backward pass of the CNN for one image: each multiply-add counts as 2 operations,
 # and is done once forward, once for the gradient of the weights, and, but for the first layer,

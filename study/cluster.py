@@ -27,10 +27,10 @@ from distributed import Client, get_client
 from joblib import Parallel, delayed, parallel_config
 from joblib._dask import DaskDistributedBackend
 
-import mnist
-from mnist import Digits
+from study import mnist
+from study.mnist import Digits
 
-RAW = Path(mnist.__file__).parent / "data" / "MNIST" / "raw"
+RAW = Path(mnist.__file__).parent.parent / "data" / "MNIST" / "raw"
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 DATA_KEY = "mnist-study-data"  # what the scheduler keeps the data under, by its hash
 logger = logging.getLogger("distributed.study")  # shown in the log of a worker
@@ -140,7 +140,7 @@ def _functions_for_workers() -> tuple[Callable, Callable]:
             for name, value in environment.items()
         }
         try:
-            import grid_search
+            from study import grid_search
 
             found = {
                 f"{name} of {network}" if name == "code" else name: value
@@ -168,7 +168,7 @@ def _functions_for_workers() -> tuple[Callable, Callable]:
         problem = find_problem(environments, worker)
         if problem:
             return None, f"{worker.address} {problem}"
-        import cluster
+        from study import cluster
 
         return cluster.train_here(data_hash, job), None
 

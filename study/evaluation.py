@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from torch import nn
 from torch.nn import functional as F
 
-from mnist import Digits, to_float
+from study.mnist import Digits, to_float
 
 
 @torch.inference_mode()

@@ -17,8 +17,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from evaluation import wilson_interval
-from mnist import Digits
+from study.evaluation import wilson_interval
+from study.mnist import Digits
 
 
 def flatten(images: torch.Tensor) -> np.ndarray:

@@ -33,11 +33,10 @@ from sklearn.model_selection import ParameterGrid
 from torch import nn
 from tqdm import tqdm
 
-import augmentation
-import training
-from evaluation import loss_and_accuracy, predict
-from mnist import Digits, fingerprint, to_float
 from network import Normalize
+from study import augmentation, training
+from study.evaluation import loss_and_accuracy, predict
+from study.mnist import Digits, fingerprint, to_float
 
 FIT_SETTINGS = {
     name: parameter.default
@@ -173,7 +172,7 @@ def search(
     # No backend is named here: a cluster that the caller chose around this call is used.
     backend, _ = get_active_backend()
     if type(backend).__name__ == "DaskDistributedBackend" and jobs:
-        import cluster  # needs requirements-cluster.txt
+        from study import cluster  # needs requirements-cluster.txt
 
         environments = {name: environment(name) for name in {run.network.__name__ for run in runs}}
         results = cluster.train_all(backend, _train, jobs, environments, train, valid, tensorboard)

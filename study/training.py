@@ -22,11 +22,11 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from augmentation import Augmentation
-from evaluation import loss_and_accuracy, predict
-from mnist import Digits, to_float
 from network import CNN, DeepCNN, Ensemble
 from rnns import GRU, LSTM, RNN, BiLSTM
+from study.augmentation import Augmentation
+from study.evaluation import loss_and_accuracy, predict
+from study.mnist import Digits, to_float
 
 # The classes that a weights file may name. They are looked up here and never imported by name, so
 # that a file from a stranger cannot run code.

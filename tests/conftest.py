@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import mnist
+from study import mnist
 
 ROOT = Path(__file__).parent.parent
 

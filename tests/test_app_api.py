@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import app
-from app import non_digits, refusal
-from app.preparation import prepare
 from app.service import ANSWERING, Service
 from conftest import ROOT
+from study.pictures import non_digits, refusal
+from study.pictures.preparation import prepare
 
 MB = 2**20
 

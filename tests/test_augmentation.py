@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-import mnist
-from augmentation import NODES, Augmentation, transform
+from study import mnist
+from study.augmentation import NODES, Augmentation, transform
 
 
 @pytest.fixture

@@ -19,12 +19,9 @@ import pytest
 import torch
 from distributed import Client
 
-import cluster
-import grid_search
-import mnist
-import training
 from conftest import ROOT
 from network import CNN
+from study import cluster, grid_search, mnist, training
 
 GRID = {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}
 SECONDS = 300  # for one step, on a busy machine; a few are usual

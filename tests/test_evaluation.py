@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-import evaluation
 from network import CNN
+from study import evaluation
 
 
 def test_last_smaller_batch_counts_for_what_it_is(few):

@@ -8,7 +8,7 @@ import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.preprocessing import normalize
 
-import exploration
+from study import exploration
 
 
 def test_ink_positions():

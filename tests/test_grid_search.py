@@ -14,12 +14,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import evaluation
-import grid_search
-import training
 from conftest import ROOT
 from network import CNN
 from rnns import RNN
+from study import evaluation, grid_search, training
 
 GRID = {"lr": [0.01, 0.001], "batch_size": [64]}
 
@@ -254,7 +252,7 @@ def test_keep(search, tmp_path, few):
 
 SCRIPT = """
 import sys
-import grid_search, mnist
+from study import grid_search, mnist
 from network import CNN
 if __name__ == "__main__":
     train, _ = mnist.load(sys.argv[1])

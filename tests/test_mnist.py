@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-import mnist
 from conftest import ROOT
+from study import mnist
 
 RAW = ROOT / "data" / "MNIST" / "raw"
 
@@ -99,7 +99,7 @@ def test_damaged_unpacked_file_is_mended(archives, no_network, digits, damage):
 
 
 def test_processes_may_load_at_once_on_a_fresh_clone(archives):
-    command = [sys.executable, "-c", f"import mnist; mnist.load({str(archives)!r})"]
+    command = [sys.executable, "-c", f"from study import mnist; mnist.load({str(archives)!r})"]
     processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(4)]
     for process in processes:
         _, error = process.communicate()

@@ -14,9 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-import evaluation
-import training
 from conftest import ROOT
+from study import evaluation, training
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = pd.read_csv(ROOT / "visualizations" / "results.csv").set_index("model", drop=False)

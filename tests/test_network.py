@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import mnist
 from network import CNN, PIXEL_MEAN, PIXEL_STD, DeepCNN, Ensemble, Normalize
+from study import mnist
 
 
 def test_number_of_parameters():

@@ -9,12 +9,11 @@ from PIL import Image
 from scipy import ndimage
 from sklearn.datasets import load_digits
 
-import evaluation
-import training
-from app.degradations import DEGRADATIONS
-from app.preparation import WORK_SIZE, prepare
 from app.service import ANSWERING
 from conftest import ROOT
+from study import evaluation, training
+from study.pictures.degradations import DEGRADATIONS
+from study.pictures.preparation import WORK_SIZE, prepare
 
 NUM_IMAGES = 1000  # the first so many test images; the notebook shows the table with more
 

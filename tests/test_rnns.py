@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from evaluation import num_parameters
 from rnns import GRU, LSTM, RNN, BiLSTM
+from study.evaluation import num_parameters
 
 NETWORKS = [RNN, GRU, LSTM, BiLSTM]
 

@@ -11,10 +11,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import evaluation
-import training
 from network import CNN
 from rnns import RNN
+from study import evaluation, training
 
 SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 2}
 

@@ -1,0 +1,1 @@
+"""What the notebooks import besides the networks: data, training, searching, figures."""
