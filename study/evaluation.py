@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
@@ -122,44 +120,3 @@ def expected_calibration_error(bins: pd.DataFrame) -> float:
     """
     distance = (bins["confidence"] - bins["accuracy"]).abs()
     return float(np.average(distance, weights=bins["count"]))
-
-
-def result_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the results as they are published: one row a model, every number as text.
-
-    Args:
-        results: numbers, as in ``visualizations/results.csv``: model, parameters, epochs,
-            training seconds, errors, and accuracies and interval from 0 to 1.
-    """
-
-    def percent(column: str) -> pd.Series:
-        return results[column].map(lambda x: "-" if pd.isna(x) else f"{x:.2%}")
-
-    interval = percent("test low") + " to " + percent("test high")
-    return pd.DataFrame(
-        {
-            "model": results["model"],
-            "parameters": results["parameters"].map("{:,.0f}".format),
-            "epochs": results["epochs"].map("{:.0f}".format),
-            "training seconds": results["training seconds"].map("{:.0f}".format),
-            "train accuracy": percent("train accuracy"),
-            "validation accuracy": percent("validation accuracy"),
-            "test accuracy": percent("test accuracy"),
-            "95 % interval": interval,
-            "errors": results["errors"].map("{:.0f}".format),
-        }
-    )
-
-
-def write_between(path: str | Path, marker: str, text: str) -> None:
-    """Replace what stands between ``<!-- marker -->`` and ``<!-- /marker -->`` in a file.
-
-    Raises:
-        ValueError: the file does not have each of the two markers once.
-    """
-    start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
-    content = Path(path).read_text(encoding="utf-8")
-    if content.count(start) != 1 or content.count(end) != 1:
-        raise ValueError(f"{path} must have {start} and {end} once each")
-    before, after = content.split(start)[0], content.split(end)[1]
-    Path(path).write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")

@@ -1,44 +1,73 @@
-"""Train one model, save it, load it."""
+"""Train one model."""
 
 from __future__ import annotations
 
 import copy
 import math
-import platform
 import sys
-import tempfile
 import time
-import zipfile
 from contextlib import nullcontext
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
+from typing import Annotated, get_type_hints
 
+import numpy as np
 import pandas as pd
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from network import CNN, DeepCNN, Ensemble
-from rnns import GRU, LSTM, RNN, BiLSTM
 from study.augmentation import Augmentation
 from study.evaluation import loss_and_accuracy, predict
 from study.mnist import Digits, to_float
+from study.settings import kwargs_of, number, one_of, or_none, whole
 
-# The classes that a weights file may name. They are looked up here and never imported by name, so
-# that a file from a stranger cannot run code.
-NETWORKS = {
-    network.__name__: network for network in (CNN, DeepCNN, Ensemble, RNN, GRU, LSTM, BiLSTM)
-}
-SCHEDULES = ("one_cycle", "constant")
-FILE_FORMAT = "mnist-study-1"
+HISTOGRAM_LIMIT = 1e20  # TensorBoard's bins end there; a histogram of larger values is an error
 
 
-class ModelFileError(RuntimeError):
-    """A weights file cannot be read; the message names the file and the cure."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How ``fit`` trains: its keywords, each with its rule and its default.
+
+    Raises:
+        ValueError: a setting makes no sense; the message names it.
+    """
+
+    # Learning rate of Adam; the peak of the one-cycle schedule.
+    lr: Annotated[float, number(above=0)]
+    # Images a step, at most as many as there are.
+    batch_size: Annotated[int, whole(1)]
+    # Passes over the training images.
+    num_epochs: Annotated[int, whole(1)]
+    # Fixes the order of the images and the dropout. The first weights are the caller's: call
+    # torch.manual_seed before making the model.
+    seed: Annotated[int, whole(0)] = 0
+    # Smith and Topin 2018 (https://arxiv.org/abs/1708.07120): up to lr, then down to almost
+    # nothing, updated every batch; or the same rate throughout.
+    schedule: Annotated[str, one_of("one_cycle", "constant")] = "one_cycle"
+    # Decoupled from the gradient (AdamW, Loshchilov and Hutter 2019,
+    # https://arxiv.org/abs/1711.05101).
+    weight_decay: Annotated[float, number(least=0)] = 0.0
+    # Longest gradient allowed, all parameters taken as one vector.
+    clip_norm: Annotated[float | None, or_none(number(above=0))] = None
+    # Part of the target that is spread over all classes (Szegedy et al. 2016,
+    # https://arxiv.org/abs/1512.00567).
+    label_smoothing: Annotated[float, number(least=0, below=1)] = 0.0
+    # Strengths of Augmentation by name; each batch is distorted anew. None: as the images are.
+    augmentation: Annotated[dict[str, float] | None, or_none(kwargs_of(Augmentation))] = None
+    # Evaluate, and end with, an exponential moving average of the weights (Polyak and Juditsky
+    # 1992, https://doi.org/10.1137/0330046); this part of it is kept at each step.
+    ema_decay: Annotated[float | None, or_none(number(above=0, below=1))] = None
+
+    def __post_init__(self):
+        for name, hint in get_type_hints(Settings, include_extras=True).items():
+            hint.__metadata__[0].check(name, getattr(self, name))
+
+    def check_batch_size(self, num_images: int) -> None:
+        """Raise ValueError where a batch would be larger than the set."""
+        whole(1, num_images).check("batch_size", self.batch_size)
 
 
 def default_device() -> torch.device:
@@ -66,17 +95,9 @@ def fit(
     train: Digits,
     valid: Digits | None = None,
     *,
-    lr: float,
-    batch_size: int,
-    num_epochs: int,
-    seed: int = 0,
-    schedule: str = "one_cycle",
-    weight_decay: float = 0.0,
-    clip_norm: float | None = None,
-    augmentation: dict[str, float] | None = None,
-    ema_decay: float | None = None,
     log_dir: str | Path | None = None,
     progress: bool = True,
+    **settings,
 ) -> pd.DataFrame:
     """Train ``model`` in place with Adam and cross-entropy; return its history.
 
@@ -87,21 +108,9 @@ def fit(
     model is left in eval mode.
 
     Args:
-        lr: learning rate of Adam; the peak of the one-cycle schedule.
-        seed: fixes the order of the images and the dropout. The first weights are the caller's:
-            call ``torch.manual_seed`` before making the model.
-        schedule: "one_cycle" (Smith and Topin 2018, https://arxiv.org/abs/1708.07120: up to
-            ``lr``, then down to almost nothing, updated every batch) or "constant".
-        weight_decay: decoupled from the gradient (AdamW, Loshchilov and Hutter 2019,
-            https://arxiv.org/abs/1711.05101).
-        clip_norm: longest gradient allowed, all parameters taken as one vector; None for no limit.
-        augmentation: strengths by name, as ``augmentation.Augmentation`` takes them; each batch is
-            distorted anew. None for the images as they are.
-        ema_decay: evaluate, and end with, an exponential moving average of the weights (Polyak and
-            Juditsky 1992, https://doi.org/10.1137/0330046); this part of it, below 1, is kept at
-            each step. None for the weights themselves.
         log_dir: folder for a TensorBoard log, or None for none.
         progress: show a line of text that follows the epochs.
+        settings: ``lr``, ``batch_size``, ``num_epochs`` and any other of ``Settings``.
 
     Returns:
         One row an epoch: ``epoch`` (from 1), ``learning_rate`` (at its end), ``train_loss`` (nats)
@@ -112,50 +121,45 @@ def fit(
     Raises:
         ValueError: a setting makes no sense; the message names it.
     """
-    check_settings(
-        len(train),
-        lr=lr,
-        batch_size=batch_size,
-        num_epochs=num_epochs,
-        seed=seed,
-        schedule=schedule,
-        weight_decay=weight_decay,
-        clip_norm=clip_norm,
-        augmentation=augmentation,
-        ema_decay=ema_decay,
-    )
+    settings = Settings(**settings)
+    settings.check_batch_size(len(train))
     device = default_device()
     precision = fast_precision(device)
     model.to(device, memory_format=torch.channels_last)
     train = Digits(train.images.to(device), train.labels.to(device))
     optimizer = torch.optim.Adam(
         model.parameters(),
-        lr=lr,
-        weight_decay=weight_decay,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
         decoupled_weight_decay=True,
         fused=True,
     )
+    num_steps = settings.num_epochs * math.ceil(len(train) / settings.batch_size)
     step = _Step(
         model,
         optimizer,
-        _scheduler(optimizer, schedule, num_epochs * math.ceil(len(train) / batch_size)),
-        Augmentation(**augmentation) if augmentation else None,
-        _average(model, ema_decay),
-        clip_norm,
+        _scheduler(optimizer, settings.schedule, num_steps),
+        Augmentation(**settings.augmentation) if settings.augmentation else None,
+        _average(model, settings.ema_decay),
+        settings,
         precision,
     )
     result = step.average.module if step.average else model  # whose weights count
 
     history, best_loss, best_weights = [], math.inf, None
     epochs = tqdm(
-        range(1, num_epochs + 1), "training", unit="epoch", disable=not progress, file=sys.stdout
+        range(1, settings.num_epochs + 1),
+        "training",
+        unit="epoch",
+        disable=not progress,
+        file=sys.stdout,
     )
     with torch.random.fork_rng(), _summary_writer(log_dir) as writer:
-        torch.manual_seed(seed)
+        torch.manual_seed(settings.seed)
         for epoch in epochs:
             start = time.perf_counter()
             row = {"epoch": epoch}
-            row |= _train_epoch(step, train, batch_size)
+            row |= _train_epoch(step, train)
             if valid is not None:
                 logits = predict(result, valid.images, precision=precision)
                 row["valid_loss"], row["valid_accuracy"] = loss_and_accuracy(logits, valid.labels)
@@ -174,143 +178,9 @@ def fit(
     return pd.DataFrame(history)
 
 
-def check_settings(
-    num_images: int,
-    *,
-    lr,
-    batch_size,
-    num_epochs,
-    seed,
-    schedule,
-    weight_decay,
-    clip_norm,
-    augmentation,
-    ema_decay,
-) -> None:
-    """Raise ValueError, naming the setting, where ``fit`` could make no sense of it."""
-    rules = {
-        "lr": (lr, _is_number(lr) and lr > 0, "a number above 0"),
-        "batch_size": (
-            batch_size,
-            _is_count(batch_size) and 1 <= batch_size <= num_images,
-            f"a whole number from 1 to {num_images}",
-        ),
-        "num_epochs": (
-            num_epochs,
-            _is_count(num_epochs) and num_epochs >= 1,
-            "a whole number, 1 or more",
-        ),
-        "seed": (seed, _is_count(seed) and seed >= 0, "a whole number, 0 or more"),
-        "schedule": (schedule, schedule in SCHEDULES, f"one of {SCHEDULES}"),
-        "weight_decay": (
-            weight_decay,
-            _is_number(weight_decay) and weight_decay >= 0,
-            "a number, 0 or more",
-        ),
-        "clip_norm": (
-            clip_norm,
-            clip_norm is None or (_is_number(clip_norm) and clip_norm > 0),
-            "a number above 0, or None",
-        ),
-        "ema_decay": (
-            ema_decay,
-            ema_decay is None or (_is_number(ema_decay) and 0 < ema_decay < 1),
-            "a number above 0 and below 1, or None",
-        ),
-    }
-    for name, (value, is_valid, rule) in rules.items():
-        if not is_valid:
-            raise ValueError(f"{name} must be {rule}, got {value!r}")
-    try:
-        Augmentation(**augmentation or {})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"augmentation cannot be {augmentation!r}: {error}") from error
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
-
-
-def _is_count(value) -> bool:
-    return isinstance(value, Integral)
-
-
 def diverged(history: pd.DataFrame) -> bool:
-    """Whether a training ended because its loss became NaN or infinite."""
-    return not math.isfinite(history["train_loss"].iloc[-1])
-
-
-def save_model(
-    path: str | Path, model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.DataFrame
-) -> None:
-    """Write a weights file that ``load_model`` reads without knowing anything else.
-
-    It holds the state dict, the class and its arguments, the hyperparameters, the seed, the
-    history and the library versions. The file appears whole or not at all.
-    """
-    content = {
-        "format": FILE_FORMAT,
-        "network": type(model).__name__,
-        "arguments": model.arguments,
-        "state_dict": {
-            name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()
-        },
-        "hyperparameters": hyperparameters,
-        "seed": seed,
-        "history": history.to_dict("list"),
-        "versions": {
-            "python": platform.python_version(),
-            # str() because torch.__version__ is of a class that weights_only=True refuses.
-            "torch": str(torch.__version__),
-            "torchvision": str(torchvision.__version__),
-        },
-    }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        torch.save(content, Path(folder) / path.name)
-        (Path(folder) / path.name).replace(path)
-
-
-def load_model(path: str | Path) -> nn.Module:
-    """Return the network of a weights file, on the CPU, in eval mode.
-
-    Raises:
-        ModelFileError: the file is missing, damaged, foreign, or of another version of this
-            repository.
-    """
-    content = read_model_file(path)
-    try:
-        model = NETWORKS[content["network"]](**content["arguments"])
-        model.load_state_dict(content["state_dict"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(
-            f"{path} does not fit the networks of this version ({error}): {_CURE}"
-        ) from error
-    return model.eval()
-
-
-def read_model_file(path: str | Path) -> dict:
-    """Return everything that ``save_model`` wrote, as a dict; ``history`` as a DataFrame.
-
-    Raises:
-        ModelFileError: see ``load_model``.
-    """
-    if not Path(path).exists():
-        raise ModelFileError(f"{path} does not exist: {_CURE}")
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at checksums
-            if archive.testzip():
-                raise zipfile.BadZipFile("a checksum is wrong")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # from damaged bytes the unpickler may raise anything
-        raise ModelFileError(f"{path} is damaged or no weights file: {_CURE}") from error
-    if not isinstance(content, dict) or content.get("format") != FILE_FORMAT:
-        raise ModelFileError(f"{path} was not written by this version of save_model: {_CURE}")
-    return content | {"history": pd.DataFrame(content["history"])}
-
-
-_CURE = "delete it, then restore it (`git restore models`) or run the notebook that trains it."
+    """Whether a training ended because a loss became NaN or infinite."""
+    return not np.isfinite(history.filter(like="loss").iloc[-1]).all()
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, schedule: str, num_steps: int):
@@ -336,7 +206,7 @@ class _Step:
     scheduler: torch.optim.lr_scheduler.LRScheduler
     augment: Augmentation | None
     average: AveragedModel | None
-    clip_norm: float | None
+    settings: Settings
     precision: torch.dtype
 
     def __call__(self, batch: Digits) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -347,12 +217,14 @@ class _Step:
         low = self.precision != torch.float32
         with torch.autocast(device.type, dtype=self.precision, enabled=low):
             logits = self.model(images)
-            loss = F.cross_entropy(logits, batch.labels)
+            loss = F.cross_entropy(logits, batch.labels)  # what the validation loss is, too
+            smoothing = self.settings.label_smoothing
+            target = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         self.optimizer.zero_grad()
-        loss.backward()
+        target.backward()
         norm = torch.zeros((), device=device)
-        if self.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        if self.settings.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         self.scheduler.step()
         if self.average:
@@ -360,13 +232,13 @@ class _Step:
         return logits.detach(), loss.detach(), norm
 
 
-def _train_epoch(step: _Step, train: Digits, batch_size: int) -> dict:
+def _train_epoch(step: _Step, train: Digits) -> dict:
     """Train on every image once; return the part of the history's row that this gives."""
     step.model.train()
     device = train.images.device
     loss_sum, norm_sum = torch.zeros((), device=device), torch.zeros((), device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    batches = torch.randperm(len(train)).to(device).split(batch_size)
+    batches = torch.randperm(len(train)).to(device).split(step.settings.batch_size)
     for indices in batches:
         batch = train[indices]
         logits, loss, norm = step(batch)
@@ -379,7 +251,7 @@ def _train_epoch(step: _Step, train: Digits, batch_size: int) -> dict:
         "train_loss": loss_sum.item() / len(train),
         "train_accuracy": correct.item() / len(train),
     }
-    if step.clip_norm is not None:
+    if step.settings.clip_norm is not None:
         row["gradient_norm"] = norm_sum.item() / len(batches)
     return row
 
@@ -398,5 +270,5 @@ def _log_epoch(writer, model: nn.Module, row: dict) -> None:
         writer.add_scalar(name, row[name], row["epoch"])
     for name, parameter in model.named_parameters():
         for kind, values in (("weights", parameter), ("gradients", parameter.grad)):
-            if values.isfinite().all():
+            if values.abs().max() < HISTOGRAM_LIMIT:  # not so if any value is NaN
                 writer.add_histogram(f"{kind}/{name}", values.detach(), row["epoch"])
