@@ -1,6 +1,6 @@
 """The recurrent networks: an image read as a sequence of 28 rows of 28 pixels, top to bottom.
 
-One class does the work; ``RNN``, ``GRU``, ``LSTM`` and ``BiLSTM`` differ by their cell and by the
+``RowReader`` does the work; ``RNN``, ``GRU``, ``LSTM`` and ``BiLSTM`` name their cell and the
 directions they read in. Input and output are those of ``network.CNN``.
 """
 
@@ -11,8 +11,6 @@ from torch import nn
 
 from network import Normalize
 
-CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-
 
 class RowReader(nn.Module):
     """Reads the rows with a recurrent cell and classifies from its final hidden state.
@@ -22,22 +20,15 @@ class RowReader(nn.Module):
     deviation 1 (Ba et al. 2016, https://arxiv.org/abs/1607.06450).
 
     Args:
-        cell: "rnn" (tanh), "gru" or "lstm".
-        bidirectional: read from the bottom up as well.
         hidden_size: units of each layer and direction.
         num_layers: recurrent layers, each reading the states of the one below.
         dropout: probability that a state is dropped on its way to the layer above, in training.
     """
 
-    def __init__(
-        self,
-        cell: str,
-        *,
-        bidirectional: bool = False,
-        hidden_size: int = 256,
-        num_layers: int = 2,
-        dropout: float = 0.0,
-    ):
+    cell: type[nn.RNNBase]
+    bidirectional = False
+
+    def __init__(self, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.0):
         super().__init__()
         self.arguments = {
             "hidden_size": hidden_size,
@@ -45,15 +36,15 @@ class RowReader(nn.Module):
             "dropout": dropout,
         }
         self.normalize = Normalize()
-        self.recurrent = CELLS[cell](
+        self.recurrent = self.cell(
             input_size=28,
             hidden_size=hidden_size,
             num_layers=num_layers,
             batch_first=True,
             dropout=dropout,
-            bidirectional=bidirectional,
+            bidirectional=self.bidirectional,
         )
-        self.num_directions = 2 if bidirectional else 1
+        self.num_directions = 2 if self.bidirectional else 1
         self.norm = nn.LayerNorm(hidden_size * self.num_directions, elementwise_affine=False)
         self.classifier = nn.Linear(hidden_size * self.num_directions, 10)
         _start_orthogonal(self.recurrent)
@@ -77,31 +68,28 @@ class RowReader(nn.Module):
         Raises:
             ValueError: the network is bidirectional, so it has no answer before the last row.
         """
-        if self.num_directions == 2:
+        if self.bidirectional:
             raise ValueError("a bidirectional network has read every row before it answers")
         states, _ = self.recurrent(self.normalize(images).squeeze(1))  # (N, 28, hidden)
         return self.classifier(self.norm(states))
 
 
 class RNN(RowReader):
-    """A plain recurrent network with tanh. Arguments: see ``RowReader``."""
+    """A plain recurrent network with tanh (Elman 1990). Arguments: see ``RowReader``."""
 
-    def __init__(self, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.0):
-        super().__init__("rnn", hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
+    cell = nn.RNN
 
 
 class GRU(RowReader):
     """Gated recurrent units (Cho et al. 2014). Arguments: see ``RowReader``."""
 
-    def __init__(self, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.0):
-        super().__init__("gru", hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
+    cell = nn.GRU
 
 
 class LSTM(RowReader):
     """Long short-term memory (Hochreiter and Schmidhuber 1997). Arguments: see ``RowReader``."""
 
-    def __init__(self, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.0):
-        super().__init__("lstm", hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
+    cell = nn.LSTM
 
 
 class BiLSTM(RowReader):
@@ -110,14 +98,8 @@ class BiLSTM(RowReader):
     Arguments: see ``RowReader``; ``hidden_size`` is that of each direction.
     """
 
-    def __init__(self, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.0):
-        super().__init__(
-            "lstm",
-            bidirectional=True,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            dropout=dropout,
-        )
+    cell = nn.LSTM
+    bidirectional = True
 
 
 def _start_orthogonal(recurrent: nn.RNNBase) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from app.uploads import as_png
-from study import evaluation, mnist, training
+from study import evaluation, mnist, weights
 from study.pictures import refusal
 from study.pictures.preparation import Prepared
 
@@ -42,10 +42,7 @@ class Service:
     def __init__(self, root: Path = ROOT):
         answering = root / "models" / f"{ANSWERING}.pt"
         others = sorted({*answering.parent.glob("*.pt")} - {answering})
-        self.voters = [
-            Voter(path.stem, refusal.file_version(path), training.load_model(path))
-            for path in (answering, *others)
-        ]
+        self.voters = [_voter(path) for path in (answering, *others)]
         self.answering = self.voters[0]
         fixed = refusal.load()
         if fixed.version != self.answering.version:
@@ -145,6 +142,11 @@ class Service:
         """Features (N, 256) of length 1."""
         features = evaluation.predict(self.answering.network, images, method="features")
         return nn.functional.normalize(features)
+
+
+def _voter(path: Path) -> Voter:
+    network = weights.load_model(path)
+    return Voter(path.stem, weights.version(network), network)
 
 
 def _vote(voter: Voter, logits: torch.Tensor) -> dict:

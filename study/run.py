@@ -1,9 +1,8 @@
-"""Train many: every combination of a grid, several at once, each kept on disk.
+"""One run: what determines it, training it, keeping it on disk.
 
-A finished run lies in ``runs/STUDY/RUN/``: ``model.pt`` (weights), ``history.csv`` (one row an
-epoch), ``settings.json`` (what determined it, and how it ended) and its TensorBoard log. RUN ends
-with a hash of everything that determines the result, so that a search finds what it has already
-trained, trains what is new, and goes on where it was interrupted.
+A kept run lies in ``runs/STUDY/RUN/``: ``model.pt`` (weights), ``history.csv`` (one row an epoch),
+``settings.json`` (what determined it, and how it ended) and its TensorBoard log. RUN ends with a
+hash of everything that determines the result: settings, data, code and machine.
 
 joblib.Memory was considered: it knows a call by its arguments and by the source of the one
 function it wraps, so a changed network would give old results, and it keeps pickles where a reader
@@ -13,287 +12,180 @@ wants a CSV and a checkpoint.
 from __future__ import annotations
 
 import ast
+import ctypes
 import hashlib
 import inspect
 import json
-import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
-from joblib.parallel import get_active_backend
-from sklearn.model_selection import ParameterGrid
 from torch import nn
-from tqdm import tqdm
 
-from network import Normalize
-from study import augmentation, training
+import network as networks
+import rnns
+from study import augmentation, evaluation, mnist, settings, training, weights
 from study.evaluation import loss_and_accuracy, predict
-from study.mnist import Digits, fingerprint, to_float
+from study.mnist import Digits
+from study.training import Settings, default_device, diverged, fast_precision, fit
 
-FIT_SETTINGS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(training.fit).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("log_dir", "progress")
-}
-RUN_FILES = ("model.pt", "history.csv", "settings.json")
+FILES = ("model.pt", "history.csv", "settings.json")
+
+
+class RunError(RuntimeError):
+    """A run cannot be trained or kept; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One point of a grid: a network, its arguments, and the settings of ``training.fit``."""
+    """A network, its arguments, and the settings of ``training.fit``."""
 
     network: type[nn.Module]
     arguments: dict
-    fit_settings: dict
+    settings: dict
 
     @classmethod
-    def from_settings(cls, settings: dict) -> Run:
-        """Tell the settings of the network from those of ``fit``, and fill in the defaults.
+    def from_settings(cls, values: dict) -> Run:
+        """Tell the arguments of the network from the settings of ``fit``; fill in the defaults.
 
         Raises:
-            ValueError: a setting is unknown or missing; the message names it.
+            ValueError: a setting is unknown, missing, or makes no sense; the message names it.
         """
         # A number taken from a table is NumPy's, and would neither go into JSON nor be found again.
-        settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
-        network = settings.pop("network", None)
-        if network not in training.NETWORKS.values():
-            raise ValueError(f"network must be one of {list(training.NETWORKS)}, got {network!r}")
-        arguments = {
-            name: parameter.default
-            for name, parameter in inspect.signature(network).parameters.items()
-        }
-        for name in settings:
-            if name not in arguments and name not in FIT_SETTINGS:
-                known = ", ".join([*arguments, *FIT_SETTINGS])
-                raise ValueError(f"unknown setting {name!r}; {network.__name__} has {known}")
-        for name, default in FIT_SETTINGS.items():
-            if default is inspect.Parameter.empty and name not in settings:
+        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
+        network = values.pop("network", None)
+        if network not in weights.NETWORKS.values():
+            known = list(weights.NETWORKS)
+            raise ValueError(
+                f"network must be one of {known} (study/weights.py has the list), got {network!r}"
+            )
+        parameters = inspect.signature(network).parameters
+        known = {name: parameter.default for name, parameter in parameters.items()}
+        chosen = {field.name: field.default for field in fields(Settings)}
+        for name in values:
+            if name not in known and name not in chosen:
+                names = ", ".join([*known, *chosen])
+                raise ValueError(f"unknown setting {name!r}; {network.__name__} has {names}")
+        for name, default in chosen.items():
+            if default is MISSING and name not in values:
                 raise ValueError(f"setting {name!r} is missing")
-        return cls(
-            network,
-            {name: settings.get(name, default) for name, default in arguments.items()},
-            {name: settings.get(name, default) for name, default in FIT_SETTINGS.items()},
-        )
+        arguments = {name: values.get(name, default) for name, default in known.items()}
+        chosen = {name: values.get(name, default) for name, default in chosen.items()}
+        return cls(network, arguments, asdict(Settings(**chosen)))
+
+    def check(self, num_images: int) -> None:
+        """Make the network and use it once, to have faults found before any training.
+
+        Raises:
+            ValueError: the batches are larger than the set, or the network cannot be made, used,
+                or made again from its file; the message says which.
+        """
+        Settings(**self.settings).check_batch_size(num_images)
+        name = self.network.__name__
+        try:
+            model = self.network(**self.arguments).eval()
+            model(torch.zeros(1, 1, 28, 28))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{name} cannot be made with {self.arguments}: {error}") from error
+        if getattr(model, "arguments", None) != self.arguments:
+            raise ValueError(
+                f"{name} must set self.arguments to the dict of its arguments, from which "
+                "load_model makes it again"
+            )
 
     def identity(self, data_hash: str) -> dict:
         """All that determines the result on this machine, as JSON can hold it."""
         return {
             "network": self.network.__name__,
             "arguments": self.arguments,
-            "fit": self.fit_settings,
+            "fit": self.settings,
             "data": data_hash,
         } | environment(self.network.__name__)
 
 
 def environment(network: str) -> dict:
     """What the result owes to the code and the machine, not to settings and data."""
-    device = training.default_device()
+    device = default_device()
     return {
         "code": CODE_HASHES[network],
         "device": str(device),
-        "precision": str(training.fast_precision(device)),
+        "precision": str(fast_precision(device)),
         # Another number of threads adds in another order, and ends with other weights.
         "threads": 1,
         "torch": str(torch.__version__),
     }
 
 
-def search(
-    grid: dict | list[dict],
-    train: Digits,
-    valid: Digits | None = None,
-    *,
-    study: str,
-    runs_dir: str | Path = "runs",
-    num_workers: int | None = None,
-    retrain: bool = False,
-    tensorboard: bool = True,
-    progress: bool = True,
-    **settings,
-) -> pd.DataFrame:
-    """Train every combination of ``grid``, except those already trained; return one row a run.
-
-    Each run has one thread, and as many run at once as the machine has cores (one on an
-    accelerator): on two cores that is the fastest way, and makes the result independent of how
-    many run at once. Interrupt it whenever you like; what was finished is kept.
-
-    Inside ``with joblib.parallel_config(backend="dask"):`` the runs are trained on that cluster,
-    one on each of its workers, with the same results; only this process writes to ``runs_dir``.
-
-    Args:
-        grid: lists of values by setting, ``{"lr": [0.01, 0.001], "batch_size": [256]}``, or a
-            list of such dicts. A setting is ``network`` (a class of ``training.NETWORKS``), an
-            argument of that class, or a keyword of ``training.fit``.
-        study: name of the folder below ``runs_dir`` that keeps the runs.
-        num_workers: how many are trained at once on this machine.
-        retrain: train all of them again.
-        tensorboard: write a TensorBoard log for each run.
-        settings: settings that all runs share.
-
-    Returns:
-        The settings of ``grid``, then ``status`` ("finished" or "diverged"), ``train_loss``
-        (nats) and ``train_accuracy`` (0 to 1) of the finished model over the training images
-        with dropout off, ``best_epoch``, ``valid_loss`` and ``valid_accuracy`` where ``valid``
-        is given, ``seconds``, and ``folder``.
-
-    Raises:
-        ValueError: a setting is unknown, missing, or makes no sense; raised before any training.
-        cluster.ClusterError: a worker would compute something else, or the scheduler was lost.
-    """
-    try:
-        points = list(ParameterGrid(grid))
-    except TypeError as error:
-        raise ValueError(f"a grid is a dict of lists, by setting: {error}") from error
-    if not points:
-        raise ValueError("the grid is empty")
-    runs = [Run.from_settings(settings | point) for point in points]
-    for run in runs:
-        training.check_settings(len(train), **run.fit_settings)
-    for run in {str((run.network, run.arguments)): run for run in runs}.values():
-        _check_arguments(run)
-    data_hash = fingerprint(train, valid)
-    identities = [run.identity(data_hash) for run in runs]
-    folders = [Path(runs_dir) / study / _folder_name(identity) for identity in identities]
-
-    todo = {
-        folder: (run, identity)
-        for folder, run, identity in zip(folders, runs, identities, strict=True)
-        if retrain or not _is_kept(folder)
-    }
-    jobs = [(folder, *job) for folder, job in todo.items()]
-    # No backend is named here: a cluster that the caller chose around this call is used.
-    backend, _ = get_active_backend()
-    if type(backend).__name__ == "DaskDistributedBackend" and jobs:
-        from study import cluster  # needs requirements-cluster.txt
-
-        environments = {name: environment(name) for name in {run.network.__name__ for run in runs}}
-        results = cluster.train_all(backend, _train, jobs, environments, train, valid, tensorboard)
-    else:
-        results = Parallel(
-            n_jobs=min(num_workers or _default_workers(), len(jobs) or 1),
-            return_as="generator_unordered",
-        )(delayed(_train)(*job, train, valid, tensorboard) for job in jobs)
-    kept = [_read_result(folder) for folder in dict.fromkeys(folders) if folder not in todo]
-    with tqdm(
-        total=len(todo) + len(kept),
-        initial=len(kept),
-        desc=study,
-        unit="run",
-        file=sys.stdout,
-        disable=not progress,
-    ) as bar:
-        bar.set_postfix_str(_best(kept, len(kept)))
-        for folder, files in results:
-            _write(folder, files)
-            kept.append(_read_result(folder))
-            bar.update()
-            bar.set_postfix_str(_best(kept, len(folders) - len(todo)))
-    return _table(grid, points, folders)
-
-
-def histories(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the histories of all runs of a search as one table, the run's settings beside."""
-    settings = list(runs.columns[: runs.columns.get_loc("status")])
-    return pd.concat(
-        [
-            _read_history(Path(run["folder"])).assign(**run[settings].to_dict())
-            for _, run in runs.iterrows()
-        ],
-        ignore_index=True,
-    )
-
-
-def load_model(run: pd.Series) -> nn.Module:
-    """Return the trained network of one row of the table, in eval mode, on the CPU."""
-    return training.load_model(Path(run["folder"]) / "model.pt")
-
-
-def keep(run: pd.Series, path: str | Path) -> None:
-    """Copy the weights file of one row of the table to ``path``, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = shutil.copyfile(Path(run["folder"]) / "model.pt", path.with_suffix(".partial"))
-    partial.replace(path)
-
-
-def _default_workers() -> int:
-    if training.default_device().type != "cpu":
-        return 1
-    return joblib.cpu_count(only_physical_cores=True)
-
-
-def _check_arguments(run: Run) -> None:
-    """Make the network and use it once, to have it refuse its arguments before any training."""
-    try:
-        run.network(**run.arguments).eval()(torch.zeros(1, 1, 28, 28))
-    except (TypeError, ValueError, RuntimeError) as error:
-        name = run.network.__name__
-        raise ValueError(f"{name} cannot be made with {run.arguments}: {error}") from error
-
-
-def _folder_name(identity: dict) -> str:
+def folder_name(identity: dict) -> str:
+    """Return the name of a run's folder, which ends with a hash of its identity."""
     fit, digest = identity["fit"], joblib.hash(identity)[:12]
     return (
         f"{identity['network']}-lr{fit['lr']}-batch{fit['batch_size']}-seed{fit['seed']}-{digest}"
     )
 
 
-def _train(
-    folder: Path, run: Run, identity: dict, train: Digits, valid: Digits | None, tensorboard
-):
-    """Train one run in a worker; return its folder and its files, for the caller to write.
+def train_run(
+    run: Run, identity: dict, train: Digits, valid: Digits | None, tensorboard: bool
+) -> dict[str, bytes]:
+    """Train one run, in any process; return its files by name, for the caller to write.
 
     Only the process that searches writes below ``runs/``: a worker that outlives it leaves
     nothing half-written, and needs no file system in common with it.
+
+    Raises:
+        RunError: the code is not that of ``identity``, or there is no room for the log.
     """
     if CODE_HASHES[run.network.__name__] != identity["code"]:
-        raise RuntimeError("the code was changed since it was imported: restart the kernel")
-    seed = run.fit_settings["seed"]
-    with tempfile.TemporaryDirectory() as scratch, _one_thread(), torch.random.fork_rng():
-        torch.manual_seed(seed)
+        raise RunError("the code was changed since it was imported: restart the kernel")
+    _keep_freed_memory()
+    with _log_folder(tensorboard) as log_dir:
+        model, history, result = _train(run, train, valid, log_dir)
+        log = {path.name: path.read_bytes() for path in log_dir.iterdir()} if log_dir else {}
+    content = weights.pack(
+        model,
+        hyperparameters={**run.settings, "num_images": len(train)},
+        seed=run.settings["seed"],
+        history=history,
+    )
+    return log | {
+        "model.pt": content,
+        "history.csv": history.to_csv(index=False).encode(),
+        "settings.json": json.dumps(identity | {"result": result}, indent=2).encode(),
+    }
+
+
+def _train(
+    run: Run, train: Digits, valid: Digits | None, log_dir: Path | None
+) -> tuple[nn.Module, pd.DataFrame, dict]:
+    """Train one run with one thread; return the network, its history, and how it ended."""
+    with _one_thread(), torch.random.fork_rng():
+        torch.manual_seed(run.settings["seed"])
         model = run.network(**run.arguments)
-        history = training.fit(
-            model,
-            train,
-            valid,
-            **run.fit_settings,
-            log_dir=scratch if tensorboard else None,
-            progress=False,
-        )
-        training.save_model(
-            Path(scratch) / "model.pt",
-            model,
-            hyperparameters={**run.fit_settings, "num_images": len(train)},
-            seed=seed,
-            history=history,
-        )
-        history.to_csv(Path(scratch) / "history.csv", index=False)
-        content = identity | {"result": _result(model, train, history)}
-        (Path(scratch) / "settings.json").write_text(json.dumps(content, indent=2))
-        files = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
-    return folder, files
+        history = fit(model, train, valid, **run.settings, log_dir=log_dir, progress=False)
+        precision = fast_precision(next(model.parameters()).device)
+        logits = predict(model, train.images, precision=precision)
+    loss_and_accuracy_of_train = loss_and_accuracy(logits, train.labels)
+    return model, history, _result(history, *loss_and_accuracy_of_train)
 
 
-def _result(model: nn.Module, train: Digits, history: pd.DataFrame) -> dict:
+def _result(history: pd.DataFrame, train_loss: float, train_accuracy: float) -> dict:
     """How a run ended, as numbers that JSON can hold."""
-    precision = training.fast_precision(next(model.parameters()).device)
-    logits = predict(model, train.images, precision=precision)
-    train_loss, train_accuracy = loss_and_accuracy(logits, train.labels)
     result = {
-        "status": "diverged" if training.diverged(history) else "finished",
+        "status": "diverged" if diverged(history) else "finished",
         "train_loss": train_loss,
         "train_accuracy": train_accuracy,
     }
-    if "valid_loss" in history and history["valid_loss"].notna().any():
-        best = history.loc[history["valid_loss"].idxmin()]
+    if "valid_loss" in history:
+        # Where no epoch has a loss that is a number, the first stands for all.
+        best = history.loc[history["valid_loss"].fillna(np.inf).idxmin()]
         result["best_epoch"] = int(best["epoch"])
         result["valid_loss"] = float(best["valid_loss"])
         result["valid_accuracy"] = float(best["valid_accuracy"])
@@ -301,7 +193,23 @@ def _result(model: nn.Module, train: Digits, history: pd.DataFrame) -> dict:
 
 
 @contextmanager
-def _one_thread():
+def _log_folder(wanted: bool) -> Iterator[Path | None]:
+    """A folder for the TensorBoard log while it is written."""
+    if not wanted:
+        yield None
+        return
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise RunError(
+            f"The TensorBoard log could not be written to {tempfile.gettempdir()} ({error}): make "
+            "room there, or set TMPDIR to another folder, or search with tensorboard=False."
+        ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -310,94 +218,126 @@ def _one_thread():
         torch.set_num_threads(before)
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write a run; its folder gets its name last, so that one that has it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
-        for name, content in files.items():
-            (new / name).write_bytes(content)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+def _keep_freed_memory() -> None:
+    """Have the C library (glibc) keep freed memory for the next step of the training.
+
+    By default it gives large blocks back and asks for them again in every step: trainings are 10
+    to 20 % faster without, and their results are the same.
+    """
+    with suppress(AttributeError, TypeError, OSError):  # another C library
+        c_library = ctypes.CDLL(None)
+        trim_threshold, mmap_threshold = -1, -3  # of <malloc.h>
+        c_library.mallopt(trim_threshold, 2**30)
+        c_library.mallopt(mmap_threshold, 2**30)
 
 
-def _is_kept(folder: Path) -> bool:
-    """Whether a run is there with all its files, and can be read."""
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write a run; its folder gets its name last, so that one that has it is whole.
+
+    Where another search wrote the same run in the meantime, that one stays.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
     try:
-        _read_result(folder)
-        return all((folder / name).exists() for name in RUN_FILES)
-    except (OSError, ValueError, KeyError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as scratch:
+            new, old = Path(scratch) / "new", Path(scratch) / "old"
+            new.mkdir()
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            with suppress(FileNotFoundError):
+                folder.rename(old)
+            try:
+                new.rename(folder)
+            except OSError:
+                if not is_kept(folder):
+                    raise
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written: {error}") from error
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether a run is there, whole: what is cut, empty or not of this form is trained again."""
+    try:
+        with zipfile.ZipFile(folder / "model.pt") as archive:
+            whole = archive.testzip() is None
+        return whole and len(read_history(folder)) > 0 and "status" in read_result(folder)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return False
 
 
-def _read_result(folder: Path) -> dict:
-    return json.loads((folder / "settings.json").read_text())["result"]
+def read_result(folder: Path) -> dict:
+    """Return how a kept run ended."""
+    return json.loads((folder / "settings.json").read_text(encoding="utf-8"))["result"]
 
 
-def _read_history(folder: Path) -> pd.DataFrame:
+def read_history(folder: Path) -> pd.DataFrame:
+    """Return the history of a kept run, one row an epoch."""
     return pd.read_csv(folder / "history.csv")
 
 
-def _best(results: list[dict], num_kept: int) -> str:
-    """The lowest loss so far, of validation if there is one, for the end of the progress bar."""
-    from_before = f"{num_kept} kept from before, " if num_kept else ""
-    for name in ("valid_loss", "train_loss"):
-        losses = [r[name] for r in results if r["status"] == "finished" and name in r]
-        if losses:
-            return f"{from_before}best {name} {min(losses):.4f}"
-    return ""
+def code_hash(network: str, sources: Iterable[str]) -> str:
+    """Return a hash of the code that a training of ``network`` can pass through.
+
+    It starts at ``_train`` and at the class, and follows every name: what a definition mentions
+    belongs to it, wherever it stands. Comments, docstrings and annotations of functions do not
+    count, nor does what nothing here mentions: a figure, another network.
+
+    Args:
+        sources: the text of each module that can be passed through.
+    """
+    definitions: dict[str, list[ast.AST]] = {}
+    for source in sources:
+        for statement in _Bare().visit(ast.parse(source)).body:
+            for name, part in _bindings(statement):
+                definitions.setdefault(name, []).append(part)
+    reached, waiting = {}, ["_train", network, ALWAYS]
+    while waiting:
+        name = waiting.pop()
+        if name in definitions and name not in reached:
+            reached[name] = sorted(ast.unparse(part) for part in definitions[name])
+            for node in (node for part in definitions[name] for node in ast.walk(part)):
+                # Names, attributes and what is imported: all that could lead to a definition.
+                waiting += [
+                    getattr(node, key) for key in ("id", "attr", "name") if hasattr(node, key)
+                ]
+    return hashlib.sha256(repr(sorted(reached.items())).encode()).hexdigest()[:12]
 
 
-def _table(grid: dict | list[dict], points: list[dict], folders: list[Path]) -> pd.DataFrame:
-    grids = [grid] if isinstance(grid, dict) else grid
-    columns = list(dict.fromkeys(name for part in grids for name in part))
-    rows = [
-        {name: _readable(point.get(name)) for name in columns}
-        | _read_result(folder)
-        | {"folder": folder.as_posix()}
-        for point, folder in zip(points, folders, strict=True)
-    ]
-    table = pd.DataFrame(rows)
-    return table.astype({"best_epoch": "Int64"}) if "best_epoch" in table else table
+class _Bare(ast.NodeTransformer):
+    """Takes away what does not change a result: docstrings, and annotations of functions."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        return ast.Pass() if isinstance(node.value, ast.Constant) else node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return ast.arg(node.arg)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
 
 
-def _readable(value):
-    """A setting as a cell of a table holds it."""
-    if isinstance(value, type):
-        return value.__name__
-    return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value
-
-
-def _code_hash(network: type[nn.Module]) -> str:
-    """Hash of the code that a run passes through; comments and docstrings do not count."""
-    parts = (
-        *{sys.modules[network.__module__], sys.modules[Normalize.__module__]},
-        training.fit,
-        training._train_epoch,
-        training._Step,
-        training._average,
-        training._scheduler,
-        augmentation,
-        predict,
-        loss_and_accuracy,
-        to_float,
-        _train,
-        _result,
-    )
-    trees = [ast.parse(inspect.getsource(part)) for part in parts]
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            body[0] = ast.Pass()
-    code = sorted(ast.unparse(tree) for tree in trees)
-    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:12]
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+def _bindings(statement: ast.stmt) -> list[tuple[str, ast.AST]]:
+    """The names that a statement of a module defines, each with what defines it."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return [(one.asname or one.name.partition(".")[0], one) for one in statement.names]
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [(statement.name, statement)]
+    if isinstance(statement, ast.Assign):
+        nodes = (node for target in statement.targets for node in ast.walk(target))
+        return [(node.id, statement) for node in nodes if isinstance(node, ast.Name)]
+    return [(ALWAYS, statement)]  # whatever else a module does when it is imported
 
 
 # Taken when this module is imported: a file that is edited later does not change what runs.
-CODE_HASHES = {name: _code_hash(network) for name, network in training.NETWORKS.items()}
+ALWAYS = "*"
+SOURCES = tuple(
+    inspect.getsource(module)
+    for module in (
+        networks, rnns, settings, mnist, augmentation, evaluation, training, weights,
+        sys.modules[__name__],
+    )
+)  # fmt: skip
+CODE_HASHES = {name: code_hash(name, SOURCES) for name in weights.NETWORKS}

@@ -18,6 +18,7 @@ from PIL import Image
 import app
 from app.service import ANSWERING, Service
 from conftest import ROOT
+from study import weights
 from study.pictures import non_digits, refusal
 from study.pictures.preparation import prepare
 
@@ -72,7 +73,7 @@ def test_answer_has_all_its_parts(client, seven, service):
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-3)
     assert np.array(answer["image"]).shape == (28, 28)
     assert answer["image"] == prepare(seven).image.tolist()
-    version = refusal.file_version(ROOT / "models" / f"{ANSWERING}.pt")
+    version = weights.version(weights.load_model(ROOT / "models" / f"{ANSWERING}.pt"))
     assert answer["model"] == {"name": ANSWERING, "version": version}
     assert [vote["name"] for vote in answer["models"]] == [v.name for v in service.voters]
     assert "steps" not in answer
@@ -135,9 +136,9 @@ def test_readme_names_the_parts_of_an_answer(client, seven):
 def test_refusal_belongs_to_the_answering_model():
     fixed = refusal.load()
     assert fixed.model == ANSWERING
-    assert fixed.version == refusal.file_version(ROOT / "models" / f"{ANSWERING}.pt"), (
-        "the threshold was fixed for another weights file: run `make app-notebook`"
-    )
+    assert fixed.version == weights.version(
+        weights.load_model(ROOT / "models" / f"{ANSWERING}.pt")
+    ), "the threshold was fixed for another weights file: run `make app-notebook`"
 
 
 @pytest.mark.parametrize("query", ["", "?explain=1"])

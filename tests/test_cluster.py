@@ -21,7 +21,7 @@ from distributed import Client
 
 from conftest import ROOT
 from network import CNN
-from study import cluster, grid_search, mnist, training
+from study import cluster, grid_search, mnist, training, weights
 
 GRID = {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}
 SECONDS = 300  # for one step, on a busy machine; a few are usual
@@ -137,7 +137,7 @@ def assert_same(runs: pd.DataFrame, others: pd.DataFrame) -> None:
         assert Path(folder).name == Path(other).name
         assert {p.name for p in Path(folder).iterdir()} >= set(grid_search.RUN_FILES)
         states = [
-            training.read_model_file(Path(f) / "model.pt")["state_dict"] for f in (folder, other)
+            weights.read_model_file(Path(f) / "model.pt")["state_dict"] for f in (folder, other)
         ]
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 

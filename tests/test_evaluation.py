@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from network import CNN
-from study import evaluation
+from study import evaluation, files
 
 
 def test_last_smaller_batch_counts_for_what_it_is(few):
@@ -69,7 +69,7 @@ def test_calibration():
 def test_write_between(tmp_path):
     file = tmp_path / "README.md"
     file.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    evaluation.write_between(file, "results", "new")
+    files.write_between(file, "results", "new")
     assert file.read_text() == "before\n<!-- results -->\nnew\n<!-- /results -->\nafter\n"
     with pytest.raises(ValueError, match="once each"):
-        evaluation.write_between(file, "other", "new")
+        files.write_between(file, "other", "new")

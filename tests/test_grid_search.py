@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 from network import CNN
 from rnns import RNN
-from study import evaluation, grid_search, training
+from study import evaluation, grid_search, training, weights
 
 GRID = {"lr": [0.01, 0.001], "batch_size": [64]}
 
@@ -243,7 +243,7 @@ def test_senseless_settings_are_refused_before_training(search, trainings, grid,
 def test_keep(search, tmp_path, few):
     run = search().iloc[0]
     grid_search.keep(run, tmp_path / "models" / "kept.pt")
-    kept = training.load_model(tmp_path / "models" / "kept.pt")
+    kept = weights.load_model(tmp_path / "models" / "kept.pt")
     assert evaluation.evaluate(kept, few[1]) == evaluation.evaluate(
         grid_search.load_model(run), few[1]
     )
@@ -297,7 +297,7 @@ def test_killed_search_goes_on_to_the_same_end(tmp_path):
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "undisturbed.csv").read_bytes()
     for name in names[0]:
         states = [
-            training.read_model_file(tmp_path / d / "killed" / name / "model.pt")["state_dict"]
+            weights.read_model_file(tmp_path / d / "killed" / name / "model.pt")["state_dict"]
             for d in ("killed", "undisturbed")
         ]
         assert all((states[0][key] == states[1][key]).all() for key in states[0])

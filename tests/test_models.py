@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from conftest import ROOT
-from study import evaluation, training
+from study import evaluation, report, weights
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = pd.read_csv(ROOT / "visualizations" / "results.csv").set_index("model", drop=False)
@@ -45,7 +45,7 @@ def test_every_saved_model_has_its_row():
 @pytest.mark.parametrize("name", FILES)
 def test_saved_model_is_as_good_as_published(name, digits):
     path = ROOT / "models" / f"{FILES[name]}.pt"
-    model, row = training.load_model(path), RESULTS.loc[name]
+    model, row = weights.load_model(path), RESULTS.loc[name]
     logits = evaluation.predict(model, digits[1].images)
     correct = evaluation.num_correct(logits, digits[1].labels)
     assert len(digits[1]) - correct == row["errors"]
@@ -53,14 +53,14 @@ def test_saved_model_is_as_good_as_published(name, digits):
     assert (row["test low"], row["test high"]) == pytest.approx(
         evaluation.wilson_interval(correct, 10_000)
     )
-    history = training.read_model_file(path)["history"]
+    history = weights.read_model_file(path)["history"]
     assert row["epochs"] == len(history)
     assert row["training seconds"] == round(history["seconds"].sum())
     assert row["parameters"] == evaluation.num_parameters(model)
 
 
 def test_readme_has_the_table_of_the_results():
-    table = evaluation.result_table(RESULTS).to_markdown(index=False, disable_numparse=True)
+    table = report.result_table(RESULTS).to_markdown(index=False, disable_numparse=True)
     assert f"<!-- results -->\n{table}\n<!-- /results -->" in README
 
 
@@ -114,8 +114,8 @@ def test_augmented_models_take_little_space():
 
 def test_ensemble_holds_the_saved_network():
     """The first of its members is the network saved by itself, seed 0."""
-    ensemble = training.load_model(ROOT / "models" / "ensemble.pt")
-    single = training.load_model(ROOT / "models" / "with_augmentation.pt")
+    ensemble = weights.load_model(ROOT / "models" / "ensemble.pt")
+    single = weights.load_model(ROOT / "models" / "with_augmentation.pt")
     pairs = zip(
         ensemble.members[0].state_dict().values(), single.state_dict().values(), strict=True
     )

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from app.service import ANSWERING
 from conftest import ROOT
-from study import evaluation, training
+from study import evaluation, weights
 from study.pictures.degradations import DEGRADATIONS
 from study.pictures.preparation import WORK_SIZE, prepare
 
@@ -20,7 +20,7 @@ NUM_IMAGES = 1000  # the first so many test images; the notebook shows the table
 
 @pytest.fixture(scope="module")
 def model():
-    return training.load_model(ROOT / "models" / f"{ANSWERING}.pt")
+    return weights.load_model(ROOT / "models" / f"{ANSWERING}.pt")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from network import CNN
 from rnns import RNN
-from study import evaluation, training
+from study import evaluation, training, weights
 
 SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 2}
 
@@ -203,17 +203,17 @@ def test_tensorboard_log(few, tmp_path):
 
 def saved(path, few):
     model, history = trained(few[0])
-    training.save_model(path, model, hyperparameters=SETTINGS, seed=0, history=history)
+    weights.save_model(path, model, hyperparameters=SETTINGS, seed=0, history=history)
     return model, history
 
 
 def test_save_and_load(few, tmp_path):
     model, history = saved(tmp_path / "new" / "model.pt", few)
-    loaded = training.load_model(tmp_path / "new" / "model.pt")
+    loaded = weights.load_model(tmp_path / "new" / "model.pt")
     assert not loaded.training
     images = few[1].images
     assert torch.equal(evaluation.predict(model, images), evaluation.predict(loaded, images))
-    content = training.read_model_file(tmp_path / "new" / "model.pt")
+    content = weights.read_model_file(tmp_path / "new" / "model.pt")
     assert (content["network"], content["seed"]) == ("CNN", 0)
     assert content["hyperparameters"] == SETTINGS
     assert content["versions"]["torch"] == torch.__version__
@@ -270,8 +270,8 @@ def test_unreadable_file_names_file_and_cure(few, tmp_path, kind, monkeypatch):
         path.write_bytes(pickle.dumps(Malicious()))
     elif kind == "class":
         torch.save(content | {"network": "Malicious"}, path)
-    with pytest.raises(training.ModelFileError, match=r"model\.pt.*git restore"):
-        training.load_model(path)
+    with pytest.raises(weights.ModelFileError, match=r"model\.pt.*git restore"):
+        weights.load_model(path)
     assert not (tmp_path / "malicious").exists()
 
 

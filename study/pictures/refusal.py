@@ -6,7 +6,6 @@ say that none fits. The size of its logits can: it is small where nothing that i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ class Refusal:
 
     Attributes:
         model: name of the weights file, without its folder and ending.
-        version: its ``file_version``.
+        version: its ``weights.version``.
         threshold: what scores less is refused.
         digits_refused: share of the real digits, changed for the worse, that scored less.
         non_digits_refused: share of the pictures of something else that scored less.
@@ -51,8 +50,3 @@ def score(logits: torch.Tensor) -> torch.Tensor:
     sum of the exponentials.
     """
     return logits.logsumexp(1)
-
-
-def file_version(path: str | Path) -> str:
-    """Return the first 12 digits of a file's SHA-256."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]

@@ -1,0 +1,133 @@
+"""A model <-> its file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import pandas as pd
+import torch
+import torchvision
+from torch import nn
+
+from network import CNN, DeepCNN, Ensemble
+from rnns import GRU, LSTM, RNN, BiLSTM
+from study.files import write_whole
+
+# The networks that a weights file may name: your own, too. They are looked up here and never
+# imported by name, so that a file from a stranger cannot run code.
+NETWORKS = {
+    network.__name__: network for network in (CNN, DeepCNN, Ensemble, RNN, GRU, LSTM, BiLSTM)
+}
+FILE_FORMAT = "mnist-study-1"
+
+
+class ModelFileError(RuntimeError):
+    """A weights file cannot be read; the message names the file and the cure."""
+
+
+def save_model(
+    path: str | Path, model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.DataFrame
+) -> None:
+    """Write a weights file that ``load_model`` reads without knowing anything else.
+
+    The file appears whole or not at all. One that holds the same network with the same weights
+    is left as it is: only the seconds of its history would change.
+    """
+    keep(path, pack(model, hyperparameters=hyperparameters, seed=seed, history=history))
+
+
+def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.DataFrame) -> bytes:
+    """Return the content of a weights file.
+
+    It holds the state dict, the class and its arguments, the hyperparameters, the seed, the
+    history and the library versions.
+    """
+    content = {
+        "format": FILE_FORMAT,
+        "network": type(model).__name__,
+        "arguments": model.arguments,
+        "state_dict": {
+            name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()
+        },
+        "hyperparameters": hyperparameters,
+        "seed": seed,
+        "history": history.to_dict("list"),
+        "versions": {
+            "python": platform.python_version(),
+            # str() because torch.__version__ is of a class that weights_only=True refuses.
+            "torch": str(torch.__version__),
+            "torchvision": str(torchvision.__version__),
+        },
+    }
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def keep(path: str | Path, content: bytes) -> None:
+    """Write the content of a weights file, unless the file there has the same weights."""
+    try:
+        same = version(load_model(path)) == version(load_model(io.BytesIO(content)))
+    except ModelFileError:
+        same = False
+    if not same:
+        write_whole(path, content)
+
+
+def version(model: nn.Module) -> str:
+    """Return 12 digits that stand for a network and its weights, and for nothing else."""
+    digest = hashlib.sha256(type(model).__name__.encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def load_model(path: str | Path | BinaryIO) -> nn.Module:
+    """Return the network of a weights file (or an open one), on the CPU, in eval mode.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, foreign, or of another version of this
+            repository.
+    """
+    content = read_model_file(path)
+    try:
+        model = NETWORKS[content["network"]](**content["arguments"])
+        model.load_state_dict(content["state_dict"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} does not fit the networks of this version ({error}): {_cure(path)}"
+        ) from error
+    return model.eval()
+
+
+def read_model_file(path: str | Path | BinaryIO) -> dict:
+    """Return everything that ``save_model`` wrote, as a dict; ``history`` as a DataFrame.
+
+    Raises:
+        ModelFileError: see ``load_model``.
+    """
+    if isinstance(path, str | Path) and not Path(path).exists():
+        raise ModelFileError(f"{path} does not exist: {_cure(path)}")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at checksums
+            if archive.testzip():
+                raise zipfile.BadZipFile("a checksum is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # from damaged bytes the unpickler may raise anything
+        raise ModelFileError(f"{path} is damaged or no weights file: {_cure(path)}") from error
+    if not isinstance(content, dict) or content.get("format") != FILE_FORMAT:
+        raise ModelFileError(f"{path} is not a weights file of this version: {_cure(path)}")
+    return content | {"history": pd.DataFrame(content["history"])}
+
+
+def _cure(path: str | Path | BinaryIO) -> str:
+    return (
+        f"`git restore {path}` brings it back if it came with the repository; otherwise run the "
+        "notebook that trains it."
+    )
