@@ -59,8 +59,7 @@ app: .venv/study
 
 app-picture: .venv/dev
 	@echo "== taking the picture of the page for the README"
-	APP_PICTURE=visualizations/app.png CI_BROWSER_REQUIRED=1 \
-		$(BIN)/python -m pytest -q tests/test_app_browser.py -k picture
+	$(BIN)/python -m docs.page_picture
 
 test: .venv/dev
 	@echo "== running every test; whatever writes works on a copy, so no committed file changes"

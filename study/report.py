@@ -12,19 +12,29 @@ import pandas as pd
 
 from study.files import write_between
 
-# The saved models: file in models/ -> the name that the tables, the page and the API give it.
-NAMES = {
-    "without_validation": "CNN",
-    "with_validation": "CNN, with validation",
-    "cnn_with_augmentation": "CNN, augmented",
-    "with_augmentation": "deeper CNN, augmented",
-    "ensemble": "ensemble of five",
-    "smallest": "small CNN, augmented",
-    "rnn": "RNN",
-    "gru": "GRU",
-    "lstm": "LSTM",
-    "bilstm": "BiLSTM",
-}
+
+class Names(dict):
+    """File in models/ -> name; one that is not listed, like your own network's, is its own name."""
+
+    def __missing__(self, file: str) -> str:
+        return file
+
+
+# What the tables, the page and the API call the saved models.
+NAMES = Names(
+    {
+        "without_validation": "CNN",
+        "with_validation": "CNN, with validation",
+        "cnn_with_augmentation": "CNN, augmented",
+        "with_augmentation": "deeper CNN, augmented",
+        "ensemble": "ensemble of five",
+        "smallest": "small CNN, augmented",
+        "rnn": "RNN",
+        "gru": "GRU",
+        "lstm": "LSTM",
+        "bilstm": "BiLSTM",
+    }
+)
 
 
 def result_table(results: pd.DataFrame) -> pd.DataFrame:
