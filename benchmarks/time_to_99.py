@@ -187,6 +187,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="Markdown page that gets this machine's row")
     arguments = parser.parse_args()
     run.keep_freed_memory()
+    MNIST("data", download=True)  # the usual loop reads the archives unpacked
     digits, test = mnist.load()
     digits = digits[: arguments.images]
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
