@@ -31,8 +31,7 @@ def imports(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            names.add(node.module)
+            names |= {node.module} if node.level == 0 else set()  # relative: its own package
     return {name.partition(".")[0] for name in names}
 
 
