@@ -27,6 +27,7 @@ import sys  # noqa: E402
 from dataclasses import dataclass, replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+import matplotlib.pyplot as plt  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
@@ -201,6 +202,7 @@ def main() -> None:
     print(steps.round(2).to_string(index=False))
     if arguments.figure:
         title = f"From {steps['seconds'].iloc[0]:.0f} s to {steps['seconds'].iloc[-1]:.1f} s"
+        plt.style.use("study.plots.paper")
         figure = plots.waterfall(steps.set_index("trick")["seconds"], title + " until 99 %")
         plots.save(figure, arguments.figure.stem, arguments.figure.parent)
 
