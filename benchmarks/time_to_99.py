@@ -23,6 +23,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from torch import nn
@@ -199,6 +200,7 @@ def main() -> None:
         first, last = steps["seconds"].iloc[[0, -1]]
         title = f"From {first:.0f} s to {last:.1f} s until 99 %"
         title += "\n{processor}, {cores} cores, {day}".format(**machine)
+        plt.style.use("study.plots.paper")
         figure = plots.waterfall(steps.set_index("trick")["seconds"], title)
         plots.save(figure, arguments.figure.stem, arguments.figure.parent)
     if arguments.report:
