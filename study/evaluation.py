@@ -77,6 +77,26 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def interval_text(low: float, high: float) -> str:
+    """Return an interval of accuracies (0 to 1) as it is written everywhere."""
+    return f"{low:.2%} to {high:.2%}"
+
+
+def accuracy_text(correct: int, total: int) -> str:
+    """Return an accuracy with its 95 % interval and its number of images, for a printed line."""
+    interval = interval_text(*wilson_interval(correct, total))
+    return f"{correct / total:.2%} (95 % interval {interval}, n = {total})"
+
+
+def accuracy_columns(correct: int, total: int) -> dict[str, object]:
+    """Return an accuracy with its 95 % interval as the cells of a table."""
+    return {
+        "accuracy": f"{correct / total:.2%}",
+        "95 % interval": interval_text(*wilson_interval(correct, total)),
+        "errors": total - correct,
+    }
+
+
 def evaluate(model: nn.Module, digits: Digits) -> tuple[float, float]:
     """Return loss and accuracy of a network on ``digits``, in float32."""
     return loss_and_accuracy(predict(model, digits.images), digits.labels)
