@@ -42,29 +42,18 @@ def by_network(rule: Rule) -> Rule:
     return Rule(f"{rule.text}; or a dict of such, with {', '.join(NETWORKS)} as keys", holds)
 
 
-def hyperparameters() -> Rule:
-    """A dict of settings of ``fit`` and arguments of a network, by name."""
-
-    def holds(values: object) -> bool:
-        if not isinstance(values, dict) or not {"lr", "batch_size"} <= values.keys():
-            return False
-        for name, value in values.items():
-            if name not in HYPERPARAMETERS:
-                raise ValueError(f"unknown setting {name!r}")
-            HYPERPARAMETERS[name].check(name, value)
-        return True
-
-    return Rule("a dict of hyperparameters, lr and batch_size among them", holds)
+def _are_hyperparameters(values: object) -> bool:
+    if not isinstance(values, dict) or not {"lr", "batch_size"} <= values.keys():
+        return False
+    for name, value in values.items():
+        if name not in HYPERPARAMETERS:
+            raise ValueError(f"unknown setting {name!r}")
+        HYPERPARAMETERS[name].check(name, value)
+    return True
 
 
 def _is_augmentation(values: object) -> bool:
     return bool(values) and Augmentation(**values, elastic=0.0) is not None
-
-
-def _are_models(values: object) -> bool:
-    """A list of files, or a dict of files by name."""
-    names = list(values.values()) if isinstance(values, dict) else values
-    return several(FILE).holds(names) and all(map(FILE.holds, values))
 
 
 FIT = {
@@ -84,9 +73,12 @@ GROUPS = {
     several(FIT["lr"]): "learning_rates search_learning_rates",
     several(FIT["batch_size"]): "batch_sizes",
     FRACTION: "valid_fraction ema_decay digits_refused",
-    hyperparameters(): "cnn_settings deep_settings small_settings",
+    Rule("a dict of hyperparameters, lr and batch_size among them", _are_hyperparameters): (
+        "cnn_settings deep_settings small_settings"
+    ),
     FOLDER: "runs_dir models_dir figures_dir",
     FILE: "readme refusal_file",
+    several(FILE): "models",
 }
 RULES = (
     HYPERPARAMETERS
@@ -107,11 +99,10 @@ RULES = (
         "near_duplicate": number(above=0, below=math.sqrt(2)),
         "shifts": several(number(above=0, below=28)),
         "logistic_strength": number(above=0),
-        "models": Rule("a list of different files, or a dict of such by name", _are_models),
     }
 )
-# A setting, and how large it may be beside another. Each class has at least a twentieth of the
-# training images, however many are taken.
+# A setting, and how large it may be beside another. Of the first N training images, at least
+# N // 20 are of the rarest class.
 LIMITS = (
     ("num_components", 1, "num_train_images"),
     ("num_samples", 1 / 20, "num_train_images"),
