@@ -1,13 +1,13 @@
 """The images and labels, and how they are split.
 
 MNIST lies in ``data/`` as the four archives of its authors, so nothing is downloaded. Should one
-be missing, torchvision fetches it. All images stay in memory as one uint8 tensor: 47 MB, faster
-to index than any loader of single files.
+be missing, torchvision fetches it. They are read as they are, never unpacked to the disk, and all
+images stay in memory as one uint8 tensor: 47 MB, faster to index than any loader of single files.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,10 @@ from sklearn.model_selection import train_test_split
 from torchvision.datasets import MNIST
 from torchvision.datasets.utils import check_integrity
 
-# MD5 of each file once unpacked. torchvision checks only the archives, and would load a damaged
-# unpacked file without a word.
-UNPACKED_MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
 ARCHIVE_MD5 = dict(MNIST.resources)
+TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+IMAGES_HEADER, LABELS_HEADER = 16, 8  # bytes before the first pixel and the first label
 
 
 class DataError(RuntimeError):
@@ -64,18 +59,9 @@ def load(root: str | Path = "data") -> tuple[Digits, Digits]:
             file and the cure.
     """
     raw = Path(root) / "MNIST" / "raw"
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        # Of processes that start together on a fresh clone, one unpacks, and the others wait.
-        # Once that is done nothing is written: the folder may be read-only.
-        with nullcontext() if _is_unpacked(raw) else FileLock(raw / ".lock"):
-            _check_files(raw)
-            train, test = (MNIST(root, train=train, download=True) for train in (True, False))
-    except DataError:
-        raise
-    except (RuntimeError, OSError) as error:
-        raise DataError(_explain(raw, error)) from error
-    return Digits(train.data, train.targets), Digits(test.data, test.targets)
+    if any(not (raw / name).exists() for name in TRAIN + TEST):
+        _fetch(raw)
+    return _read(raw, *TRAIN), _read(raw, *TEST)
 
 
 def split(train: Digits, valid_fraction: float, seed: int) -> tuple[Digits, Digits]:
@@ -107,29 +93,30 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
     return (images.float() / 255).unsqueeze(-1).permute(0, 3, 1, 2)
 
 
-def _is_unpacked(raw: Path) -> bool:
-    return all(check_integrity(raw / name, md5) for name, md5 in UNPACKED_MD5.items())
+def _read(raw: Path, images: str, labels: str) -> Digits:
+    pixels = torch.frombuffer(_unpacked(raw / images), dtype=torch.uint8, offset=IMAGES_HEADER)
+    classes = torch.frombuffer(_unpacked(raw / labels), dtype=torch.uint8, offset=LABELS_HEADER)
+    return Digits(pixels.reshape(-1, 28, 28), classes.long())
 
 
-def _check_files(raw: Path) -> None:
-    """Refuse a damaged archive; drop a damaged unpacked copy, to be unpacked again."""
-    for name, md5 in UNPACKED_MD5.items():
-        archive, unpacked = raw / f"{name}.gz", raw / name
-        if archive.exists() and not check_integrity(archive, ARCHIVE_MD5[archive.name]):
-            raise DataError(
-                f"{archive} is damaged (its MD5 is not {ARCHIVE_MD5[archive.name]}): restore it "
-                f"with `git restore {archive}`, or delete it to have it downloaded again."
-            )
-        if unpacked.exists() and not check_integrity(unpacked, md5):
-            unpacked.unlink()
+def _unpacked(archive: Path) -> bytearray:
+    if not check_integrity(archive, ARCHIVE_MD5[archive.name]):
+        raise DataError(
+            f"{archive} is damaged (its MD5 is not {ARCHIVE_MD5[archive.name]}): restore it "
+            f"with `git restore {archive}`, or delete it to have it downloaded again."
+        )
+    return bytearray(gzip.decompress(archive.read_bytes()))
 
 
-def _explain(raw: Path, error: Exception) -> str:
-    """One sentence on why torchvision could not load the files in ``raw``."""
-    missing = [f"{name}.gz" for name in UNPACKED_MD5 if not (raw / f"{name}.gz").exists()]
-    if not missing:
-        return f"The files in {raw} could not be unpacked: {error}"
-    return (
-        f"{raw / missing[0]} is missing and could not be downloaded: restore it with "
-        f"`git restore {raw}`, or run again with a network connection."
-    )
+def _fetch(raw: Path) -> None:
+    """Have torchvision download what is missing; of several processes, one does it."""
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with FileLock(raw / ".lock"):
+            MNIST(raw.parent.parent, download=True)
+    except (RuntimeError, OSError) as error:
+        missing = [name for name in TRAIN + TEST if not (raw / name).exists()]
+        raise DataError(
+            f"{raw / missing[0] if missing else raw} is missing and could not be downloaded: "
+            f"restore it with `git restore {raw}`, or run again with a network connection."
+        ) from error

@@ -1,22 +1,40 @@
-"""Numbers -> the README's table."""
+"""Numbers -> the tables of the README and of docs/."""
 
 from __future__ import annotations
 
+import datetime
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
 import pandas as pd
 
-# The saved models: file in models/ -> the name that the tables, the page and the API give it.
-NAMES = {
-    "without_validation": "CNN",
-    "with_validation": "CNN, with validation",
-    "cnn_with_augmentation": "CNN, augmented",
-    "with_augmentation": "deeper CNN, augmented",
-    "ensemble": "ensemble of five",
-    "smallest": "small CNN, augmented",
-    "rnn": "RNN",
-    "gru": "GRU",
-    "lstm": "LSTM",
-    "bilstm": "BiLSTM",
-}
+from study.files import write_between
+
+
+class Names(dict):
+    """File in models/ -> name; one that is not listed, like your own network's, is its own name."""
+
+    def __missing__(self, file: str) -> str:
+        return file
+
+
+# What the tables, the page and the API call the saved models.
+NAMES = Names(
+    {
+        "without_validation": "CNN",
+        "with_validation": "CNN, with validation",
+        "cnn_with_augmentation": "CNN, augmented",
+        "with_augmentation": "deeper CNN, augmented",
+        "ensemble": "ensemble of five",
+        "smallest": "small CNN, augmented",
+        "rnn": "RNN",
+        "gru": "GRU",
+        "lstm": "LSTM",
+        "bilstm": "BiLSTM",
+    }
+)
 
 
 def result_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -44,3 +62,48 @@ def result_table(results: pd.DataFrame) -> pd.DataFrame:
             "errors": results["errors"].map("{:.0f}".format),
         }
     )
+
+
+def machine() -> dict[str, str]:
+    """Return what a measured time depends on: processor, cores (of this process), and day."""
+    cpuinfo = Path("/proc/cpuinfo")  # Linux; each core has a paragraph, and one is enough
+    lines = cpuinfo.read_text().split("\n\n")[0].splitlines() if cpuinfo.exists() else []
+    known = {
+        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
+    name = known.get("model name") or platform.processor() or platform.machine()
+    if {"cpu family", "model"} <= known.keys() and not any(
+        character.isdigit() for character in name
+    ):
+        name += f" (family {known['cpu family']}, model {known['model']})"  # a cloud hides the rest
+    day = datetime.date.today().isoformat()
+    return {"processor": name, "cores": str(joblib.cpu_count()), "day": day}
+
+
+def write_row(
+    path: str | Path,
+    marker: str,
+    row: dict[str, str],
+    key: Sequence[str] = ("processor", "cores"),
+) -> None:
+    """Add ``row`` to the Markdown table between two markers, or replace the row with its key.
+
+    Args:
+        path: a text file with ``<!-- marker -->`` and ``<!-- /marker -->``, a table or nothing
+            between them.
+        row: column name -> text; begin with ``machine()``. Columns that are new come last.
+        key: the columns that tell one row from another: by default, one row for each machine.
+
+    Raises:
+        ValueError: the file does not have each of the two markers once.
+    """
+    _, _, rest = Path(path).read_text(encoding="utf-8").partition(f"<!-- {marker} -->")
+    lines = rest.partition(f"<!-- /{marker} -->")[0].strip().splitlines()
+    header, _, *cells = [[c.strip() for c in line[1:-1].split("|")] for line in lines] or [[], []]
+    rows = [dict(zip(header, values, strict=True)) for values in cells]
+    same = [index for index, old in enumerate(rows) if all(old.get(k) == row[k] for k in key)]
+    place = same[0] if same else len(rows)
+    rows[place : place + 1] = [row]
+    columns = list(dict.fromkeys([*header, *row]))
+    table = pd.DataFrame(rows, columns=columns).fillna("")
+    write_between(path, marker, table.to_markdown(index=False, disable_numparse=True))

@@ -67,7 +67,7 @@ def test_missing_archive_is_fetched(archives, monkeypatch):
 
     def fetch(url, root, filename, md5):
         fetched.append(filename)
-        shutil.copyfile(RAW / filename, archive)
+        shutil.copyfile(RAW / filename, f"{root}/{filename}")
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
     _, test = mnist.load(archives)
@@ -84,37 +84,23 @@ def test_damaged_archive_is_named(archives):
         mnist.load(archives)
 
 
-@pytest.mark.parametrize("damage", ["length", "content"])
-def test_damaged_unpacked_file_is_mended(archives, no_network, digits, damage):
-    mnist.load(archives)
-    unpacked = archives / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
-    content = bytearray(unpacked.read_bytes())
-    if damage == "length":
-        del content[-1]
-    else:
-        content[5000] ^= 255
-    unpacked.write_bytes(content)
-    _, test = mnist.load(archives)
-    assert torch.equal(test.images, digits[1].images)
+REPORT_WRITES = """
+import os, sys
+def refuse(event, arguments):
+    if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        raise PermissionError(f"read-only: {arguments[0]}")
+    if event in ("os.mkdir", "os.rename", "os.remove"):
+        raise PermissionError(f"read-only: {arguments[0]}")
+from study import mnist
+sys.addaudithook(refuse)
+print(len(mnist.load(sys.argv[1])[0]))
+"""
 
 
-def test_processes_may_load_at_once_on_a_fresh_clone(archives):
-    command = [sys.executable, "-c", f"from study import mnist; mnist.load({str(archives)!r})"]
-    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(4)]
-    for process in processes:
-        _, error = process.communicate()
-        assert process.returncode == 0, error.decode()
-
-
-def test_unpacked_data_may_be_read_only(archives, monkeypatch):
-    mnist.load(archives)
-
-    def refuse(path):
-        raise PermissionError(f"read-only: {path}")
-
-    monkeypatch.setattr(mnist, "FileLock", refuse)
-    train, _ = mnist.load(archives)
-    assert len(train) == 60_000
+def test_a_read_only_clone_is_enough(archives):
+    command = [sys.executable, "-c", REPORT_WRITES, archives]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout == "60000\n", run.stderr
 
 
 def test_split_is_stratified_and_repeatable(digits):
