@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import joblib
 import numpy as np
@@ -50,24 +51,34 @@ def predict(
     return torch.cat(outputs).cpu()
 
 
-def predict_all(
-    tasks: Iterable[tuple[nn.Module, torch.Tensor, torch.dtype]],
-) -> list[torch.Tensor]:
-    """Return what ``predict`` returns for each task, as many at once as there are cores.
-
-    Each task has one thread: networks side by side, each on a core of its own, are faster than
-    one after the other on all cores.
+def predict_on_all_cores(
+    model: nn.Module, images: torch.Tensor, *, precision: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Return what ``predict`` returns with one thread, sooner: each core computes whole batches.
 
     Args:
-        tasks: a network in eval mode, images uint8 (N, 28, 28), and the precision.
+        model: a network in eval mode, on the CPU.
+        images, precision: see ``predict``.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(joblib.cpu_count(only_physical_cores=True)) as pool:
-            return list(pool.map(lambda task: predict(*task[:2], precision=task[2]), tasks))
+            batches = images.split(256)  # those of predict
+            return torch.cat(list(pool.map(partial(predict, model, precision=precision), batches)))
     finally:
         torch.set_num_threads(before)
+
+
+def predict_shifted(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities (N, 10) by test-time augmentation.
+
+    They come from the mean probabilities over each image as it is and moved by one pixel in each
+    of the four directions.
+    """
+    moves = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
+    looks = [predict(model, images.roll(move, dims=(1, 2))).softmax(1) for move in moves]
+    return (sum(looks) / len(moves)).log()
 
 
 def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
