@@ -7,7 +7,6 @@ import io
 import platform
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
 
 import pandas as pd
 import torch
@@ -71,8 +70,12 @@ def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.Data
 
 def keep(path: str | Path, content: bytes) -> None:
     """Write the content of a weights file, unless the file there has the same weights."""
+    new = _parse(content, path)
     try:
-        same = version(load_model(path)) == version(load_model(io.BytesIO(content)))
+        old = read_model_file(path)
+        same = _version(new["network"], new["state_dict"]) == _version(
+            old["network"], old["state_dict"]
+        )
     except ModelFileError:
         same = False
     if not same:
@@ -81,15 +84,19 @@ def keep(path: str | Path, content: bytes) -> None:
 
 def version(model: nn.Module) -> str:
     """Return 12 digits that stand for a network and its weights, and for nothing else."""
-    digest = hashlib.sha256(type(model).__name__.encode())
-    for name, tensor in model.state_dict().items():
+    return _version(type(model).__name__, model.state_dict())
+
+
+def _version(network: str, state_dict: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(network.encode())
+    for name, tensor in state_dict.items():
         digest.update(f"{name} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
-def load_model(path: str | Path | BinaryIO) -> nn.Module:
-    """Return the network of a weights file (or an open one), on the CPU, in eval mode.
+def load_model(path: str | Path) -> nn.Module:
+    """Return the network of a weights file, on the CPU, in eval mode.
 
     Raises:
         ModelFileError: the file is missing, damaged, foreign, or of another version of this
@@ -106,27 +113,32 @@ def load_model(path: str | Path | BinaryIO) -> nn.Module:
     return model.eval()
 
 
-def read_model_file(path: str | Path | BinaryIO) -> dict:
+def read_model_file(path: str | Path) -> dict:
     """Return everything that ``save_model`` wrote, as a dict; ``history`` as a DataFrame.
 
     Raises:
         ModelFileError: see ``load_model``.
     """
-    if isinstance(path, str | Path) and not Path(path).exists():
-        raise ModelFileError(f"{path} does not exist: {_cure(path)}")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at checksums
-            if archive.testzip():
+        return _parse(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}): {_cure(path)}") from error
+
+
+def _parse(content: bytes, path: str | Path) -> dict:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if archive.testzip():  # torch.load does not look at checksums
                 raise zipfile.BadZipFile("a checksum is wrong")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        parsed = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # from damaged bytes the unpickler may raise anything
         raise ModelFileError(f"{path} is damaged or no weights file: {_cure(path)}") from error
-    if not isinstance(content, dict) or content.get("format") != FILE_FORMAT:
+    if not isinstance(parsed, dict) or parsed.get("format") != FILE_FORMAT:
         raise ModelFileError(f"{path} is not a weights file of this version: {_cure(path)}")
-    return content | {"history": pd.DataFrame(content["history"])}
+    return parsed | {"history": pd.DataFrame(parsed["history"])}
 
 
-def _cure(path: str | Path | BinaryIO) -> str:
+def _cure(path: str | Path) -> str:
     return (
         f"`git restore {path}` brings it back if it came with the repository; otherwise run the "
         "notebook that trains it."

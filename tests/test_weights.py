@@ -1,0 +1,117 @@
+"""A model and its file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from network import CNN
+from study import evaluation, training, weights
+
+SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 1}
+
+
+def saved(path, few):
+    torch.manual_seed(0)
+    model = CNN()
+    history = training.fit(model, few[0], progress=False, **SETTINGS)
+    weights.save_model(path, model, hyperparameters=SETTINGS, seed=0, history=history)
+    return model, history
+
+
+def test_save_and_load(few, tmp_path):
+    model, history = saved(tmp_path / "new" / "model.pt", few)
+    loaded = weights.load_model(tmp_path / "new" / "model.pt")
+    assert not loaded.training
+    images = few[1].images
+    assert torch.equal(evaluation.predict(model, images), evaluation.predict(loaded, images))
+    content = weights.read_model_file(tmp_path / "new" / "model.pt")
+    assert (content["network"], content["seed"]) == ("CNN", 0)
+    assert content["hyperparameters"] == SETTINGS
+    assert content["versions"]["torch"] == torch.__version__
+    pd.testing.assert_frame_equal(content["history"], history)
+
+
+def test_saving_is_atomic(few, tmp_path, monkeypatch):
+    path = tmp_path / "model.pt"
+    saved(path, few)
+    before, write_bytes = path.read_bytes(), Path.write_bytes
+
+    def fail_half_way(target, content):
+        write_bytes(target, content[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail_half_way)
+    with pytest.raises(OSError, match=r"model\.pt cannot be written: No space left"):
+        weights.save_model(path, CNN(), hyperparameters={}, seed=1, history=pd.DataFrame())
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_a_file_with_the_same_weights_is_left_alone(few, tmp_path):
+    """A training repeated changes nothing but its seconds, and these are not worth a new file."""
+    path = tmp_path / "model.pt"
+    model, history = saved(path, few)
+    before = path.read_bytes()
+    arguments = {"hyperparameters": SETTINGS, "seed": 0}
+    weights.save_model(path, model, history=history.assign(seconds=0.5), **arguments)
+    assert path.read_bytes() == before
+    with torch.no_grad():
+        model.classifier.bias[0] += 1e-3
+    weights.save_model(path, model, history=history, **arguments)
+    assert path.read_bytes() != before
+
+
+def test_a_version_goes_by_weights_alone():
+    torch.manual_seed(0)
+    model, same = CNN(), CNN(dropout=0.5)
+    same.load_state_dict(model.state_dict())
+    assert weights.version(model) == weights.version(same)
+    assert len(weights.version(model)) == 12
+    with torch.no_grad():
+        same.classifier.bias[0] += 1e-3
+    assert weights.version(model) != weights.version(same)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("malicious",)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["missing", "truncated", "empty", "text", "foreign", "older", "flipped bit", "pickle", "class"],
+)
+def test_unreadable_file_names_file_and_cure(few, tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.pt"
+    saved(path, few)
+    content = torch.load(path, weights_only=True)
+    if kind == "missing":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "flipped bit":
+        damaged = bytearray(path.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        path.write_bytes(damaged)
+    elif kind == "text":
+        path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif kind == "foreign":
+        torch.save(content["state_dict"], path)
+    elif kind == "older":
+        torch.save(content | {"format": "mnist-study-0"}, path)
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(Malicious()))
+    elif kind == "class":
+        torch.save(content | {"network": "Malicious"}, path)
+    with pytest.raises(weights.ModelFileError, match=r"model\.pt.*git restore"):
+        weights.load_model(path)
+    assert not (tmp_path / "malicious").exists()
