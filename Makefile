@@ -1,97 +1,110 @@
 # Every target works first on a fresh clone: it makes .venv and installs what it needs.
 
-NOTEBOOKS = data_exploration.ipynb train.ipynb train_with_validation.ipynb \
-	train_with_rnns.ipynb results.ipynb
+SHORT = data_exploration train train_with_validation train_with_rnns results
+LONG = train_with_augmentation draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
-NBCONVERT = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --inplace
-EXECUTE = $(NBCONVERT) --execute --ExecutePreprocessor.timeout=-1 \
-	--ExecutePreprocessor.record_timing=False
+# A bar that wrote its line several times leaves the last one: streams are coalesced at the end.
+EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --inplace --execute \
+	--ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.record_timing=False \
+	--Exporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Let the C library (glibc) keep freed memory rather than give it back and ask again in every step
-# of a training: 10 to 20 % faster, with the same results.
-export MALLOC_MMAP_THRESHOLD_ = 1073741824
-export MALLOC_TRIM_THRESHOLD_ = 1073741824
-
-# Execute the notebooks named in $(1) in place, one after the other.
+# Execute the notebooks $(2) in place, one after the other. Their seconds go to the README's table
+# in the row "make $(1)", but only where each training was run: not where runs/ had some already.
 define execute
-	@for notebook in $(1); do \
-		echo "== $$notebook"; start=$$(date +%s); \
-		$(EXECUTE) $$notebook && $(NBCONVERT) --coalesce-streams $$notebook || exit 1; \
-		echo "   done in $$(( $$(date +%s) - start )) s"; \
-	done
-	@echo "Notebooks, models/ and visualizations/ are new; 'git restore .' brings back the committed."
+	@whole=yes; seconds=; \
+	for notebook in $(2); do if [ -e runs/$$notebook ]; then whole=; fi; done; \
+	for notebook in $(2); do \
+		echo "== $$notebook.ipynb"; start=$$(date +%s); \
+		$(EXECUTE) $$notebook.ipynb || exit 1; \
+		took=$$(( $$(date +%s) - start )); echo "   done in $$took s"; \
+		seconds="$$seconds $$notebook=$$took"; \
+	done; \
+	if [ -n "$$whole" ]; then $(BIN)/python -m benchmarks.run_time "make $(1)" $$seconds; fi
+	@echo "Notebooks, models/, visualizations/ and the README's tables are rewritten where your"
+	@echo "numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run augmentation app app-notebook app-picture test lint benchmark benchmark-cluster \
-	tensorboard clean
+.PHONY: help run long app app-picture test lint benchmark benchmark-cluster tensorboard clean
 
 help:
-	@echo "make run          train everything: execute the notebooks in place"
-	@echo "make augmentation train the augmented networks: an hour and a half on two cores"
+	@echo "make run          train everything but the augmented networks: execute the notebooks in place"
+	@echo "make long         train the augmented networks, set the page's threshold (hours; resumable)"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make test         run every test; no committed file changes"
-	@echo "make lint         check style and formatting"
+	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure training speed, the page under load, and the time to 99 %"
-	@echo "make app-notebook fix anew when the page refuses: execute draw_a_digit.ipynb in place"
-	@echo "make app-picture  draw the page's picture for the README anew (needs Chromium)"
 	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
+	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
-	@echo "make clean        delete .venv, kept runs and caches"
+	@echo "make clean        delete .venv, kept runs, unpacked data and caches"
 
 run: .venv/study
-	$(call execute,$(NOTEBOOKS))
+	@echo "== executing $(words $(SHORT)) notebooks; finished trainings are kept in runs/"
+	@echo "   took so far, by machine:"; grep '^| make run' README.md | sed 's/^/   /'
+	$(call execute,run,$(SHORT))
 
-augmentation: .venv/study
-	@echo "This takes about 90 minutes on two cores with fast bfloat16. Interrupt it whenever you like:"
-	@echo "finished trainings are kept in runs/, and the next 'make augmentation' goes on from there."
-	$(call execute,train_with_augmentation.ipynb results.ipynb)
+long: .venv/study
+	@echo "== executing $(words $(LONG)) notebooks, which takes an hour or more. Took so far, by machine:"
+	@grep '^| make long' README.md | sed 's/^/   /'
+	@echo "   Interrupt it at any time: finished trainings are kept in runs/, and the next"
+	@echo "   'make long' goes on from there."
+	$(call execute,long,$(LONG))
 
 PORT ?= 8000
 app: .venv/study
-	@echo "== draw a digit: http://127.0.0.1:$(PORT) (the models take a few seconds; Ctrl-C ends it)"
+	@echo "== serving http://127.0.0.1:$(PORT) (the models take a few seconds to load; stop with Ctrl-C)"
 	@PORT=$(PORT) $(BIN)/gunicorn -c app/gunicorn.conf.py --log-level warning
 
-app-notebook: .venv/study
-	$(call execute,draw_a_digit.ipynb)
-
 app-picture: .venv/dev
-	APP_PICTURE=visualizations/app.png CI_BROWSER_REQUIRED=1 \
-		$(BIN)/python -m pytest -q tests/test_app_browser.py -k picture
+	@echo "== taking the picture of the page for the README"
+	$(BIN)/python -m docs.page_picture
 
 test: .venv/dev
+	@echo "== running every test; whatever writes works on a copy, so no committed file changes"
 	$(BIN)/python -m pytest
 
 lint: .venv/dev
+	@echo "== checking style, formatting and the direction of imports"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 benchmark: .venv/study
-	$(BIN)/python benchmarks/training_speed.py
-	$(BIN)/python benchmarks/app_load.py
-	$(BIN)/python benchmarks/time_to_99.py --figure visualizations/time_to_99.png
+	@echo "== measuring; leave the machine alone meanwhile. This machine's rows go to the tables."
+	$(BIN)/python -m benchmarks.training_speed --report benchmarks/README.md
+	$(BIN)/python -m benchmarks.time_to_99 --report benchmarks/README.md \
+		--figure visualizations/time_to_99.png
+	$(BIN)/python -m benchmarks.app_load --report docs/api.md
 
 benchmark-cluster: .venv/cluster
-	$(BIN)/python benchmarks/grid_scaling.py
+	@echo "== measuring a Dask cluster on this machine; its row goes to docs/cluster.md"
+	$(BIN)/python -m benchmarks.grid_scaling --report docs/cluster.md
 
 tensorboard: .venv/study
+	@echo "== showing the logs in runs/"
 	$(BIN)/tensorboard --logdir runs
 
 .venv/study: requirements.txt constraints.txt
 	@echo "== installing the packages of requirements.txt into .venv (a few minutes, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"Python 3.11 or newer is needed; name another one as in: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	$(PIP) -r requirements.txt
 	@touch $@
 
 .venv/cluster: .venv/study requirements-cluster.txt
 	@echo "== installing the packages of requirements-cluster.txt into .venv"
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-cluster.txt -c constraints.txt
+	$(PIP) -r requirements-cluster.txt
 	@touch $@
 
 .venv/dev: .venv/cluster requirements-dev.txt
 	@echo "== installing the packages of requirements-dev.txt into .venv"
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	$(PIP) -r requirements-dev.txt
 	@touch $@
 
 clean:
-	rm -rf .venv runs .pytest_cache .ruff_cache __pycache__ */__pycache__ data/MNIST/raw/*-ubyte
+	@echo "== deleting .venv, kept runs, unpacked data and caches; committed files stay"
+	rm -rf .venv runs .pytest_cache .ruff_cache .import_linter_cache .ipynb_checkpoints \
+		__pycache__ */__pycache__ */*/__pycache__ data/MNIST/raw/*-ubyte data/MNIST/raw/.lock

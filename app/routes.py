@@ -1,4 +1,4 @@
-"""Addresses of the page and the API: what comes in, what goes out, and with which status."""
+"""The addresses of the page and the API: requests in, responses and their status out."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-DRAINED = 64 * 2**20  # bytes of a body too large that are read and dropped
+DRAINED = 64 * 2**20  # bytes of an oversized body that are read and dropped
 
 
 def add_to(app: Flask, service: Service) -> None:
-    """Give ``app`` its addresses, security headers, and errors in JSON."""
+    """Add the addresses, the security headers and the JSON error handlers to ``app``."""
 
     @app.get("/")
     def page() -> Response:
@@ -46,20 +46,20 @@ def add_to(app: Flask, service: Service) -> None:
         votes, explain = _choice("votes", True), _choice("explain", False)
         try:
             prepared = prepare(uploads.read(_image_bytes()))
-        except uploads.PictureTooLargeError as error:
+        except uploads.UploadTooLargeError as error:
             abort(413, str(error))
-        except uploads.PictureError as error:
+        except uploads.UploadError as error:
             abort(400, str(error))
         return service.answer(prepared, votes=votes, explain=explain)
 
     app.after_request(_with_headers)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _as_json)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(Exception, _unexpected)
 
 
 def _image_bytes() -> bytes:
-    """The picture in the body: raw, never multipart, which would be spooled to the disk."""
+    """The picture in the body; multipart is refused, because large parts go to disk."""
     if request.mimetype in ("image/png", "image/jpeg"):
         return request.get_data()
     if request.mimetype != "application/json":
@@ -70,7 +70,7 @@ def _image_bytes() -> bytes:
         )
     try:
         content = json.loads(request.get_data())
-    except (ValueError, RecursionError):  # the latter after a thousand opening brackets
+    except (ValueError, RecursionError):  # RecursionError: a thousand opening brackets
         content = None
     if not isinstance(content, dict) or not isinstance(content.get("image"), str):
         abort(400, 'The body must be JSON such as {"image": "<base64 of a PNG or JPEG>"}.')
@@ -96,8 +96,8 @@ def _as_json(error: HTTPException) -> tuple[Response, int]:
 
 
 def _too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
-    # A server that closes the connection while a body is still arriving resets it, and the client
-    # never reads the answer. So the rest is read first, up to a limit.
+    # Closing the connection while the body is still arriving would reset it, and the client would
+    # never see the answer. So read the rest first, up to a limit.
     stream, left = request.environ["wsgi.input"], DRAINED
     while left > 0 and (chunk := stream.read(min(65536, left))):
         left -= len(chunk)
@@ -106,7 +106,7 @@ def _too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
     return _as_json(error)
 
 
-def _unforeseen(error: Exception) -> tuple[Response, int]:
-    # The trace goes to the log, without the picture; the client learns nothing of the inside.
-    logging.getLogger(__name__).error("unforeseen error", exc_info=error)
-    return jsonify(error="Something went wrong here; the picture was not at fault."), 500
+def _unexpected(error: Exception) -> tuple[Response, int]:
+    # The traceback goes to the log, without the picture; the client sees nothing of it.
+    logging.getLogger(__name__).error("unexpected error", exc_info=error)
+    return jsonify(error="Something went wrong on the server; the picture is not to blame."), 500

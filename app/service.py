@@ -1,65 +1,85 @@
-"""A prepared picture -> the answer: what the models say, and what it rests on."""
+"""A prepared picture -> the answer: what the models say, and why."""
 
 from __future__ import annotations
 
+import base64
+import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
-from app.uploads import as_png
 from study import evaluation, mnist, weights
 from study.pictures import refusal
 from study.pictures.preparation import Prepared
+from study.report import NAMES
 
 ROOT = Path(__file__).parent.parent
-ANSWERING = "cnn_with_augmentation"  # the model whose answer is given; the others vote beside it
-NUM_GALLERY = 10_000  # training images among which similar ones are looked for
+# Files in models/. One gives the answer, and the others vote beside it: one of each kind, and at
+# most eight in all, since every one of them makes the answer slower.
+ANSWERING = "cnn_with_augmentation"
+VOTERS = ANSWERING, "with_augmentation", "ensemble", "smallest", "rnn", "gru", "lstm", "bilstm"
+NUM_GALLERY = 10_000  # training images that are searched for similar ones
 NUM_NEIGHBOURS = 6
-NUM_COPIES, COPY_NOISE = 16, 0.15  # of the image, for its saliency
+NUM_COPIES, COPY_NOISE = 16, 0.15  # of the image, to compute its saliency
 ORANGE = np.array([255, 150, 0])  # red, green, blue
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Voter:
-    """A saved model: its name, version, and the network."""
+    """A saved model: its network, the stem of its file, and the version of its weights."""
 
-    name: str
-    version: str
     network: nn.Module
+    file: str
+    version: str
+
+    def label(self) -> dict[str, str]:
+        """What an answer calls the model by."""
+        return {"name": NAMES[self.file], "file": self.file, "version": self.version}
 
 
 class Service:
-    """The saved models, loaded once, and the training images to compare with.
+    """The voters, loaded once, and training images to compare with.
+
+    A voter that cannot be loaded is left out, and the log says why.
 
     Args:
         root: the folder with ``models/`` and ``data/``.
+
+    Raises:
+        ModelFileError: the answering model cannot be loaded.
+        DataError: MNIST cannot be loaded.
     """
 
     def __init__(self, root: Path = ROOT):
-        answering = root / "models" / f"{ANSWERING}.pt"
-        others = sorted({*answering.parent.glob("*.pt")} - {answering})
-        self.voters = [_voter(path) for path in (answering, *others)]
-        self.answering = self.voters[0]
+        self.answering = _load(root, ANSWERING)
+        self.voters = [self.answering]
+        for file in VOTERS[1:]:
+            try:
+                self.voters.append(_load(root, file))
+            except Exception as error:  # a foreign file may raise anything
+                LOG.warning("The model %r does not vote: %s", NAMES[file], error)
         fixed = refusal.load()
         if fixed.version != self.answering.version:
-            logging.getLogger(__name__).warning(
-                "%s is not the file that study/pictures/refusal.json was fixed for: run `make app-notebook`",
-                answering.name,
+            LOG.warning(
+                "The threshold in study/pictures/refusal.json was fixed for other weights than "
+                "those in models/%s.pt; execute draw_a_digit.ipynb to fix it again.",
+                ANSWERING,
             )
         self.threshold = fixed.threshold
         self.gallery = mnist.load(root / "data")[0][:NUM_GALLERY]
         self.gallery_features = self._features(self.gallery.images)
 
     def models(self) -> list[dict]:
-        """Name, version, network and number of parameters of each model."""
+        """Return label, network and number of parameters of each voter, the answering one first."""
         return [
             {
-                "name": voter.name,
-                "version": voter.version,
+                **voter.label(),
                 "network": type(voter.network).__name__,
                 "parameters": evaluation.num_parameters(voter.network),
                 "answers": voter is self.answering,
@@ -68,12 +88,12 @@ class Service:
         ]
 
     def answer(self, prepared: Prepared, *, votes: bool = True, explain: bool = False) -> dict:
-        """Return the answer to one picture, ready to become JSON.
+        """Return the answer to one picture, ready to be written as JSON (see ``docs/api.md``).
 
         Args:
-            votes: ask the other models, too.
-            explain: add the steps of the preparation, a saliency map and similar training images,
-                as pictures.
+            votes: ask the other voters too.
+            explain: add pictures of the steps of the preparation, of the saliency and of similar
+                training images.
         """
         image = torch.from_numpy(prepared.image)[None]
         asked = self.voters if votes else [self.answering]
@@ -83,7 +103,7 @@ class Service:
             "probabilities": None,
             "score": None,
             "threshold": self.threshold,
-            "model": {"name": self.answering.name, "version": self.answering.version},
+            "model": self.answering.label(),
             "models": [],
             "image": prepared.image.tolist(),
         }
@@ -93,7 +113,7 @@ class Service:
             answer["models"] = [_vote(*pair) for pair in zip(asked, logits, strict=True)]
         if explain:
             steps = prepared.steps.items()
-            answer["steps"] = [{"name": name, "picture": as_png(step)} for name, step in steps]
+            answer["steps"] = [{"name": name, "picture": _as_png(step)} for name, step in steps]
             if not prepared.is_blank:
                 answer |= {"saliency": self._saliency(image), "neighbours": self._neighbours(image)}
         return answer
@@ -109,10 +129,10 @@ class Service:
         }
 
     def _saliency(self, image: torch.Tensor) -> str:
-        """How much each pixel moves the largest logit: the digit in grey, under orange.
+        """Show how strongly each pixel affects the largest logit: orange over the grey digit.
 
         SmoothGrad (Smilkov et al. 2017, https://arxiv.org/abs/1706.03825): the gradient, averaged
-        over noisy copies.
+        over noisy copies of the image.
         """
         noise = torch.randn(NUM_COPIES, 1, 28, 28, generator=torch.Generator().manual_seed(0))
         copies = (mnist.to_float(image) + COPY_NOISE * noise).requires_grad_()
@@ -121,21 +141,19 @@ class Service:
         saliency = gradient.abs().mean((0, 1))
         share = (saliency / saliency.max().clamp(min=1e-9)).numpy()[..., None]
         digit = 0.6 * image[0].numpy()[..., None]
-        return as_png(((1 - share) * digit + share * ORANGE).astype(np.uint8))
+        return _as_png(((1 - share) * digit + share * ORANGE).astype(np.uint8))
 
     def _neighbours(self, image: torch.Tensor) -> list[dict]:
-        """The training images whose features are most like those of ``image``, by their angle."""
-        alike = self.gallery_features @ self._features(image)[0]
-        nearest = alike.topk(NUM_NEIGHBOURS)
+        """The training images whose features have the largest cosine similarity to the image's."""
+        similarity = self.gallery_features @ self._features(image)[0]
+        nearest = similarity.topk(NUM_NEIGHBOURS)
         return [
             {
                 "label": self.gallery.labels[index].item(),
-                "similarity": round(similarity, 3),
-                "picture": as_png(self.gallery.images[index].numpy()),
+                "similarity": round(value, 3),
+                "picture": _as_png(self.gallery.images[index].numpy()),
             }
-            for similarity, index in zip(
-                nearest.values.tolist(), nearest.indices.tolist(), strict=True
-            )
+            for value, index in zip(nearest.values.tolist(), nearest.indices.tolist(), strict=True)
         ]
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
@@ -144,20 +162,28 @@ class Service:
         return nn.functional.normalize(features)
 
 
-def _voter(path: Path) -> Voter:
+def _load(root: Path, file: str) -> Voter:
+    path = root / "models" / f"{file}.pt"
     network = weights.load_model(path)
-    return Voter(path.stem, weights.version(network), network)
+    logits = evaluation.predict(network, torch.zeros(1, 28, 28, dtype=torch.uint8))
+    if logits.shape != (1, 10) or not logits.isfinite().all():
+        raise weights.ModelFileError(
+            f"{path} holds a network that does not return ten finite logits."
+        )
+    return Voter(network, file, weights.version(network))
 
 
 def _vote(voter: Voter, logits: torch.Tensor) -> dict:
-    probabilities = logits.softmax(1)[0]
-    return {
-        "name": voter.name,
-        "version": voter.version,
-        "digit": logits.argmax().item(),
-        "probabilities": _rounded(probabilities),
-    }
+    probabilities = _rounded(logits.softmax(1)[0])
+    return voter.label() | {"digit": logits.argmax().item(), "probabilities": probabilities}
 
 
 def _rounded(probabilities: torch.Tensor) -> list[float]:
     return [float(value) for value in np.round(probabilities.double().numpy(), 5)]
+
+
+def _as_png(picture: np.ndarray) -> str:
+    """A uint8 picture, grey or RGB, as a PNG in a data URL, for an <img>."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

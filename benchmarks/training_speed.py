@@ -1,19 +1,19 @@
 """How fast is one epoch? This study's training against the usual DataLoader loop.
 
-Both train the same CNN, batch 256, on all 60 000 images with all threads, alternating, and
-evaluate the test images after the epoch. Then the grid of train.ipynb in short: as the search
-trains it (one thread a run, as many runs at once as there are cores) against one run after
-another with all threads. At the end, for each kind of network, where the time of a training of
-one thread goes, beside the arithmetic limit: the time that its multiplications would take at the
+Both train the same CNN with batch 256 on all 60 000 images, using all threads and taking turns,
+and evaluate the test images after the epoch. Then the grid of train.ipynb, one epoch a run: as the
+search trains it (one thread a run, as many runs at once as there are cores), and one run after
+another with all threads. Last, for each network trained on one thread: where its time goes, and how
+near it comes to its arithmetic limit, the time that its multiplications alone would take at the
 peak of that thread.
 
-Tried on those profiles, and left out because a change that makes the code harder to read has to
-earn 15 %: torch.compile (a quarter to a third slower, compilation not counted), denormal numbers
-flushed to zero (nothing), rows before images in the memory of the recurrent networks (nothing),
-recurrent weights cast to bfloat16 once a step (up to 8 %, for the GRU), and pooling before batch
-normalisation (12 % for the CNN, which would be another network).
+Those profiles suggested changes that were tried and left out, because a change that makes the
+code harder to read has to save 15 %: torch.compile (a quarter to a third slower, compilation not
+counted), flushing denormal numbers to zero (no gain), keeping rows before images in the memory of
+the recurrent networks (no gain), casting recurrent weights to bfloat16 once a step (up to 8 %, for
+the GRU), and pooling before batch normalisation (12 % for the CNN, but it is then another network).
 
-    python benchmarks/training_speed.py [--repeats 3] [--images 60000]
+    python -m benchmarks.training_speed [--repeats 3] [--images 60000] [--report PAGE]
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pathlib import Path
 
 import pandas as pd
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own messages
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler's own messages
 
 import torch
-from joblib.externals.loky import get_reusable_executor
+from loky import get_reusable_executor
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
@@ -40,34 +40,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+from network import CNN, DeepCNN
+from rnns import GRU, LSTM, RNN, BiLSTM
+from study import evaluation, grid_search, mnist, report, run, training
 
-from network import CNN, DeepCNN  # noqa: E402
-from rnns import GRU, LSTM, RNN, BiLSTM  # noqa: E402
-from study import (
-    evaluation,
-    grid_search,
-    mnist,
-    training,
-)
-
-# Forward and backward pass of the CNN for one image: each multiply-add counts as 2 operations,
-# and is done once forward, once for the gradient of the weights, and, but for the first layer,
-# once for that of the layer's input.
-MULTIPLY_ADDS = {
-    "convolution 1": 28 * 28 * 16 * 25,
-    "convolution 2": 14 * 14 * 32 * 16 * 25,
-    "linear 1": 1568 * 256,
-    "linear 2": 256 * 10,
-}
-OPERATIONS = 2 * (3 * sum(MULTIPLY_ADDS.values()) - MULTIPLY_ADDS["convolution 1"])
+LEARNING_RATES, BATCH_SIZES = (0.1, 0.03, 0.01, 0.003, 0.001), (256, 512)
+EPOCH = {"lr": 0.001, "batch_size": 256, "num_epochs": 1, "progress": False}
 
 
 def usual_epoch(num_images: int) -> float:
     """Seconds of one epoch as in most tutorials: DataLoader, ToTensor, one worker, float32."""
     device = training.default_device()
-    sets = [MNIST(ROOT / "data", train=t, transform=transforms.ToTensor()) for t in (True, False)]
+    sets = [MNIST("data", train=t, transform=transforms.ToTensor()) for t in (True, False)]
     sets[0] = torch.utils.data.Subset(sets[0], range(num_images))
     train_loader = DataLoader(sets[0], batch_size=256, shuffle=True, num_workers=1)
     test_loader = DataLoader(sets[1], batch_size=256, num_workers=1)
@@ -91,11 +75,8 @@ def usual_epoch(num_images: int) -> float:
 
 
 def study_epoch(train: mnist.Digits, test: mnist.Digits) -> float:
-    """Seconds of one epoch of ``training.fit``, the test images taking the validation's place."""
-    history = training.fit(
-        CNN(), train, test, lr=0.001, batch_size=256, num_epochs=1, progress=False
-    )
-    return history["seconds"].sum()
+    """Seconds of one epoch of ``training.fit``, with the test images in place of validation."""
+    return training.fit(CNN(), train, test, **EPOCH)["seconds"].sum()
 
 
 def matmul_peak(precision: torch.dtype, seconds: float = 2.0) -> float:
@@ -110,134 +91,134 @@ def matmul_peak(precision: torch.dtype, seconds: float = 2.0) -> float:
     return max(rates)
 
 
-def grid_at_once(train: mnist.Digits, learning_rates: list[float]) -> float:
-    """Seconds of a search of one epoch a run, as the notebooks do it."""
-    grid = {"lr": learning_rates, "batch_size": [256, 512]}
+def grid_at_once(train: mnist.Digits) -> float:
+    """Seconds of a search with one epoch a run, as the notebooks do it."""
+    grid = {"lr": LEARNING_RATES, "batch_size": BATCH_SIZES}
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         grid_search.search(grid, train, study="speed", runs_dir=folder, network=CNN, num_epochs=1)
         return time.perf_counter() - start
 
 
-def grid_in_turn(train: mnist.Digits, learning_rates: list[float]) -> float:
+def grid_in_turn(train: mnist.Digits) -> float:
     """Seconds of the same runs one after another, each with all threads."""
     start = time.perf_counter()
-    for lr in learning_rates:
-        for batch_size in (256, 512):
+    for lr in LEARNING_RATES:
+        for batch_size in BATCH_SIZES:
             model = CNN()
-            training.fit(model, train, lr=lr, batch_size=batch_size, num_epochs=1, progress=False)
+            training.fit(model, train, **EPOCH | {"lr": lr, "batch_size": batch_size})
             precision = training.fast_precision(training.default_device())
             evaluation.predict(model, train.images, precision=precision)
     return time.perf_counter() - start
 
 
+def peak_memory() -> float:
+    """Peak memory of a training process, in bytes; call it after ``grid_at_once``."""
+    get_reusable_executor().shutdown()  # the memory of a child can be read once it has ended
+    peak = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)  # itself, on an accelerator
+    )
+    return peak * (1 if sys.platform == "darwin" else 1024)  # bytes on macOS, KiB on Linux
+
+
 def logging_share(train: mnist.Digits) -> float:
-    """What the TensorBoard log adds to the time of a training, as a part of it."""
+    """How much longer a training takes with its TensorBoard log, relative to one without."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = {}
-        for log_dir in (folder, None, folder):  # the first opens the library, and does not count
+        for log_dir in (folder, None, folder):  # the first imports TensorBoard and does not count
             start = time.perf_counter()
-            training.fit(
-                CNN(),
-                train,
-                lr=0.001,
-                batch_size=256,
-                num_epochs=1,
-                log_dir=log_dir,
-                progress=False,
-            )
+            training.fit(CNN(), train, **EPOCH, log_dir=log_dir)
             seconds[log_dir] = time.perf_counter() - start
     return seconds[folder] / seconds[None] - 1
 
 
-def operations_per_image(network: type[nn.Module]) -> float:
-    """Multiplications and additions of a forward and backward pass, for one image."""
+def operations_per_image(network: type[nn.Module], *, backward: bool = True) -> float:
+    """Multiplications and additions of a forward (and a backward) pass, for one image."""
     model, counter = network(), FlopCounterMode(display=False)
     # Without oneDNN a recurrent layer is made of matrix multiplications that can be counted.
     with torch.backends.mkldnn.flags(enabled=False), counter:
-        model(torch.rand(8, 1, 28, 28)).sum().backward()
+        total = model(torch.rand(8, 1, 28, 28)).sum()
+        if backward:
+            total.backward()
     return counter.get_total_flops() / 8
 
 
-def where_time_goes(train: mnist.Digits, batch_size: int = 128) -> pd.DataFrame:
-    """One row for each network: seconds for 10 000 images, the share of the arithmetic limit, and
-    the five operators that take most of the time, with their shares of it."""
+def where_time_goes(train: mnist.Digits) -> pd.DataFrame:
+    """One row a network: seconds for 10 000 images, the share of the arithmetic limit that it
+    reaches, and the five operators that take most of the time, each with its share."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     peak = matmul_peak(training.fast_precision(training.default_device()))
     rows = []
     for network in (CNN, DeepCNN, RNN, GRU, LSTM, BiLSTM):
-        model, settings = network(), {"lr": 0.001, "batch_size": batch_size, "num_epochs": 1}
-        training.fit(model, train[: 4 * batch_size], **settings, progress=False)  # warms up
-        history = training.fit(model, train, **settings, progress=False)
+        model, settings = network(), EPOCH | {"batch_size": 128}
+        training.fit(model, train[:512], **settings)  # warms up
+        history = training.fit(model, train, **settings)
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            training.fit(model, train, **settings, progress=False)
+            training.fit(model, train, **settings)
         times = {e.key: e.self_cpu_time_total for e in profiled.key_averages()}
         longest = sorted(times, key=times.get, reverse=True)[:5]
         seconds = history["seconds"].sum() / len(train)
-        rows.append(
-            {
-                "network": network.__name__,
-                "s for 10 000": 10_000 * seconds,
-                "of the limit": f"{operations_per_image(network) / peak / seconds:.0%}",
-                "where the time goes": ", ".join(
-                    f"{name.removeprefix('aten::')} {times[name] / sum(times.values()):.0%}"
-                    for name in longest
-                ),
-            }
-        )
+        row = {
+            "network": network.__name__,
+            "s for 10 000 images": f"{10_000 * seconds:.2f}",
+            "of the limit": f"{operations_per_image(network) / peak / seconds:.0%}",
+            "where the time goes": ", ".join(
+                f"{name.removeprefix('aten::')} {times[name] / sum(times.values()):.0%}"
+                for name in longest
+            ),
+        }
+        rows.append(row)
     torch.set_num_threads(before)
     return pd.DataFrame(rows)
+
+
+def measure(train: mnist.Digits, test: mnist.Digits, repeats: int) -> dict[str, str]:
+    """One row of the table: the whole machine, all its threads."""
+    at_once = grid_at_once(train)
+    memory, in_turn = peak_memory(), grid_in_turn(train)
+    logging = logging_share(train)
+    peak = matmul_peak(training.fast_precision(training.default_device()))
+    pairs = [(usual_epoch(len(train)), study_epoch(train, test)) for _ in range(repeats)]
+    usual, ours = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    operations = operations_per_image(CNN) * len(train)
+    operations += operations_per_image(CNN, backward=False) * len(test)
+    return {
+        "GFLOP/s": f"{peak / 1e9:.0f}",
+        "s an epoch, usual loop": f"{usual:.1f}",
+        "s an epoch, this study": f"{ours:.1f}",
+        "median ratio": f"{statistics.median(u / s for u, s in pairs):.1f}",
+        "of the peak": f"{operations / ours / peak:.0%}",
+        "s for 10 runs, at once": f"{at_once:.1f}",
+        "s for 10 runs, in turn": f"{in_turn:.1f}",
+        "GB a process": f"{memory / 1e9:.2f}",
+        "TensorBoard log": f"{logging:+.1%}",
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="epochs of each kind")
     parser.add_argument("--images", type=int, default=60_000, help="training images")
+    parser.add_argument("--report", type=Path, help="Markdown page that gets this machine's rows")
     arguments = parser.parse_args()
-    train, test = mnist.load(ROOT / "data")
+    run.keep_freed_memory()
+    train, test = mnist.load()
     train = train[: arguments.images]
     device = training.default_device()
     precision = training.fast_precision(device)
     print(f"{device}, {precision}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-
-    learning_rates = [0.1, 0.03, 0.01, 0.003, 0.001]
-    at_once = grid_at_once(train, learning_rates)
-    get_reusable_executor().shutdown()  # so that the workers' memory can be read
-    memory = max(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)  # itself, on an accelerator
-    )
-    memory *= 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
-    in_turn = grid_in_turn(train, learning_rates)
-    print(
-        f"grid of {2 * len(learning_rates)} runs, one epoch each: {at_once:.0f} s at once, "
-        f"{in_turn:.0f} s in turn with all threads; ratio {in_turn / at_once:.2f}"
-    )
-    print(f"peak memory of a training process: {memory / 1e9:.2f} GB")
-
-    print(f"TensorBoard log: {logging_share(train):+.1%} of an epoch")
-
-    peak = matmul_peak(precision)
-    seconds = {"usual loop": [], "this study": []}
-    for _ in range(arguments.repeats):
-        seconds["usual loop"].append(usual_epoch(len(train)))
-        seconds["this study"].append(study_epoch(train, test))
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(
-            f"{name}: {', '.join(f'{s:.1f}' for s in values)} s an epoch; "
-            f"{len(train) / median:.0f} images/s"
-        )
-    operations = OPERATIONS * len(train) + 2 * sum(MULTIPLY_ADDS.values()) * len(test)
-    share = operations / statistics.median(seconds["this study"]) / peak
-    print(f"this study reaches {share:.0%} of the matrix-multiply peak ({peak / 1e9:.0f} GFLOP/s)")
-    ratios = [u / s for u, s in zip(*seconds.values(), strict=True)]
-    print(f"median ratio: {statistics.median(ratios):.1f}")
-
+    row = measure(train, test, arguments.repeats)
+    print(pd.Series(row).to_string())
     table = where_time_goes(train[: len(train) // 10])
     print("\none thread:")
-    print(table.to_string(index=False, float_format="{:.2f}".format))
+    print(table.to_string(index=False))
+    if arguments.report:
+        report.write_row(arguments.report, "training-speed", report.machine() | row)
+        for network in table.to_dict("records"):
+            key = ("processor", "cores", "network")
+            report.write_row(arguments.report, "networks", report.machine() | network, key=key)
 
 
 if __name__ == "__main__":

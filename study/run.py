@@ -145,7 +145,7 @@ def train_run(
     """
     if CODE_HASHES[run.network.__name__] != identity["code"]:
         raise RunError("the code was changed since it was imported: restart the kernel")
-    _keep_freed_memory()
+    keep_freed_memory()
     with _log_folder(tensorboard) as log_dir:
         model, history, result = _train(run, train, valid, log_dir)
         log = {path.name: path.read_bytes() for path in log_dir.iterdir()} if log_dir else {}
@@ -218,7 +218,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have the C library (glibc) keep freed memory for the next step of the training.
 
     By default it gives large blocks back and asks for them again in every step: trainings are 10

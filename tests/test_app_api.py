@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
+import os
 import re
 import struct
+import subprocess
+import sys
+import tempfile
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import app
-from app.service import ANSWERING, Service
+from app.service import ANSWERING, VOTERS, Service
 from conftest import ROOT
+from network import CNN
 from study import weights
 from study.pictures import non_digits, refusal
 from study.pictures.preparation import prepare
+from study.report import NAMES
 
 MB = 2**20
 
@@ -74,25 +85,25 @@ def test_answer_has_all_its_parts(client, seven, service):
     assert np.array(answer["image"]).shape == (28, 28)
     assert answer["image"] == prepare(seven).image.tolist()
     version = weights.version(weights.load_model(ROOT / "models" / f"{ANSWERING}.pt"))
-    assert answer["model"] == {"name": ANSWERING, "version": version}
-    assert [vote["name"] for vote in answer["models"]] == [v.name for v in service.voters]
+    label = {"name": "CNN, augmented", "file": ANSWERING, "version": version}
+    assert answer["model"] == label
     assert "steps" not in answer
 
 
-def test_every_saved_model_votes_and_is_listed(client, seven):
-    names = {path.stem for path in (ROOT / "models").glob("*.pt")}
+def test_voters_are_few_and_called_as_in_the_table_of_results(client, seven):
+    assert len(VOTERS) == len(set(VOTERS)) <= 8
     votes = post(client, encoded(seven), query="").get_json()["models"]
     listed = client.get("/api/models").get_json()["models"]
-    assert {vote["name"] for vote in votes} == {model["name"] for model in listed} == names
-    assert {vote["name"]: vote["version"] for vote in votes} == {
-        model["name"]: model["version"] for model in listed
-    }
-    assert [model["name"] for model in listed if model["answers"]] == [ANSWERING]
+    for models in (votes, listed):
+        assert [model["file"] for model in models] == list(VOTERS)
+        assert [model["name"] for model in models] == [NAMES[file] for file in VOTERS]
+    assert [vote["version"] for vote in votes] == [model["version"] for model in listed]
+    assert [model["file"] for model in listed if model["answers"]] == [ANSWERING]
 
 
 def test_votes_can_be_left_out(client, seven):
     answer = post(client, encoded(seven), query="?votes=0").get_json()
-    assert [vote["name"] for vote in answer["models"]] == [ANSWERING]
+    assert [vote["file"] for vote in answer["models"]] == [ANSWERING]
 
 
 def test_explanation_shows_pictures(client, seven):
@@ -121,13 +132,176 @@ def test_healthz(client):
     assert client.get("/healthz").get_json() == {"status": "ok"}
 
 
-def test_readme_names_the_parts_of_an_answer(client, seven):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    sample = json.loads(re.search(r"```json\n(\{.*?\})\n```", readme, re.DOTALL)[1])
+def form(value) -> object:
+    """What stays the same from one answer, or one training, to the next: keys and types.
+
+    Of a list it is the form of its first item, of a version its length in hexadecimal digits.
+    """
+    if isinstance(value, dict):
+        return [
+            (key, len(re.fullmatch("[0-9a-f]+", part)[0]) if key == "version" else form(part))
+            for key, part in value.items()
+        ]
+    return [form(value[0])] if isinstance(value, list) else type(value)
+
+
+def test_documentation_shows_an_answer(client, seven):
+    documentation = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    sample = json.loads(re.search(r"```json\n(.*?)\n```", documentation, re.DOTALL)[1])
     answer = post(client, encoded(seven), query="").get_json()
-    assert list(sample) == list(answer)
-    assert list(sample["models"][0]) == list(answer["models"][0])
-    assert sample["model"] == answer["model"]
+    assert form(sample) == form(answer)
+    for key in ("digit", "reason"):
+        assert sample[key] == answer[key]
+    for key in ("name", "file"):
+        assert sample["model"][key] == sample["models"][0][key] == answer["model"][key]
+    assert len(sample["probabilities"]) == 10
+
+
+@pytest.mark.parametrize("query", ["?votes=1", "?explain=1"])
+def test_documentation_names_every_key(client, seven, query):
+    documentation = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", documentation))
+    answer = post(client, encoded(seven), query=query).get_json()
+    listed = client.get("/api/models").get_json()["models"]
+    keys = {*answer, *listed[0]}
+    keys |= {key for name in ("steps", "neighbours") for key in answer.get(name, [{}])[0]}
+    assert keys <= named
+
+
+# --- The saved models ---
+
+
+def linked(root: Path, replaced: dict[str, bytes | None]) -> Path:
+    """A folder with models and data like the repository's, but for the files in ``replaced``."""
+    (root / "models").mkdir()
+    (root / "data").symlink_to(ROOT / "data")
+    for file in VOTERS:
+        path = root / "models" / f"{file}.pt"
+        if file not in replaced:
+            path.symlink_to(ROOT / "models" / path.name)
+        elif replaced[file] is not None:
+            path.write_bytes(replaced[file])
+    return root
+
+
+def content_of(model: torch.nn.Module, seconds: float = 1) -> bytes:
+    history = pd.DataFrame({"seconds": [seconds]})
+    return weights.pack(model, hyperparameters={}, seed=0, history=history)
+
+
+def foreign() -> bytes:
+    file = io.BytesIO()
+    torch.save({"weight": torch.zeros(3)}, file)
+    return file.getvalue()
+
+
+class ElevenOutputs(CNN):
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.classifier = torch.nn.Linear(256, 11)
+
+
+def test_voters_that_fail_are_left_out(tmp_path, monkeypatch, caplog, seven):
+    monkeypatch.setattr("app.service.NUM_GALLERY", 100)
+    monkeypatch.setitem(weights.NETWORKS, "ElevenOutputs", ElevenOutputs)
+    not_finite = CNN()
+    torch.nn.init.constant_(not_finite.classifier.bias, torch.nan)
+    whole = (ROOT / "models" / "with_augmentation.pt").read_bytes()
+    bad = {
+        "with_augmentation": b"these are my notes",
+        "ensemble": whole[: len(whole) // 2],
+        "smallest": foreign(),
+        "rnn": None,
+        "gru": content_of(ElevenOutputs()),
+        "lstm": content_of(not_finite),
+    }
+    root = linked(tmp_path, bad)
+    (root / "models" / "notes.pt").write_text("not a model, and none of the voters")
+    service = Service(root)
+    left = [file for file in VOTERS if file not in bad]
+    assert [voter.file for voter in service.voters] == left
+    assert len(caplog.messages) == len(bad)
+    for file, message in zip(bad, caplog.messages, strict=True):
+        assert NAMES[file] in message and f"{file}.pt" in message
+        assert "delete" not in message and "remove" not in message
+    answer = post(app.create_app(service).test_client(), encoded(seven), query="").get_json()
+    assert answer["digit"] == 7 and [vote["file"] for vote in answer["models"]] == left
+
+
+@pytest.mark.parametrize("content", [b"my notes", b"", foreign(), None])
+def test_page_does_not_start_without_the_answering_model(tmp_path, content):
+    with pytest.raises(weights.ModelFileError, match=f"{ANSWERING}.pt") as caught:
+        Service(linked(tmp_path, {ANSWERING: content}))
+    assert "delete" not in str(caught.value) and "remove" not in str(caught.value)
+
+
+def test_seconds_do_not_matter_to_the_threshold_but_weights_do(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("app.service.NUM_GALLERY", 100)
+    model = weights.load_model(ROOT / "models" / f"{ANSWERING}.pt")
+    for folder in ("same", "other"):
+        (tmp_path / folder).mkdir()
+    Service(linked(tmp_path / "same", {ANSWERING: content_of(model, seconds=1e6)}))
+    assert not caplog.messages
+    with torch.no_grad():
+        model.classifier.bias += 0.1
+    Service(linked(tmp_path / "other", {ANSWERING: content_of(model)}))
+    [message] = caplog.messages
+    assert "execute draw_a_digit.ipynb" in message
+
+
+# --- Starting ---
+
+
+def test_flask_alone_can_serve_the_page():
+    """As on Windows, where gunicorn does not exist: the factory is found by the same name."""
+    command = [sys.executable, "-m", "flask", "--app", "app:create_app()", "routes"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "/api/predict" in run.stdout
+
+
+def test_a_prediction_takes_one_thread(service):
+    torch.set_num_threads(2)
+    app.create_app(service)
+    assert torch.get_num_threads() == 1
+
+
+@contextlib.contextmanager
+def writing_watched() -> Iterator[list[str]]:
+    """Collect the files and folders that this process opens for writing, makes, renames or deletes.
+
+    Python reports each such call of its own, whatever function of whatever library leads to it.
+    """
+    changed: list[str] = []
+    WATCHES.append(changed)
+    yield changed
+    WATCHES.remove(changed)
+
+
+WATCHES: list[list[str]] = []
+CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.truncate"}
+
+
+def watch(event: str, arguments: tuple) -> None:
+    writes = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if WATCHES and (writes or event in CHANGES):
+        for changed in WATCHES:
+            changed.append(f"{event} {arguments[0]}")
+
+
+sys.addaudithook(watch)  # it cannot be taken off, and does nothing while nothing is watched
+
+
+def test_page_starts_without_writing(tmp_path):
+    """So a clone on a read-only disc is enough, with the archives of MNIST not unpacked."""
+    root = linked(tmp_path, {})
+    (root / "data").unlink()
+    raw = root / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for archive in (ROOT / "data" / "MNIST" / "raw").glob("*.gz"):
+        (raw / archive.name).symlink_to(archive)
+    with writing_watched() as changed:
+        app.create_app(Service(root))
+    assert changed == []
 
 
 # --- Something that is no digit ---
@@ -138,7 +312,7 @@ def test_refusal_belongs_to_the_answering_model():
     assert fixed.model == ANSWERING
     assert fixed.version == weights.version(
         weights.load_model(ROOT / "models" / f"{ANSWERING}.pt")
-    ), "the threshold was fixed for another weights file: run `make app-notebook`"
+    ), "the threshold was fixed for other weights: execute draw_a_digit.ipynb"
 
 
 @pytest.mark.parametrize("query", ["", "?explain=1"])
@@ -385,16 +559,31 @@ def test_answers_are_not_kept_by_caches(client, seven):
     assert post(client, encoded(seven)).headers["Cache-Control"] == "no-store"
 
 
-def test_no_file_is_written_and_nothing_logged(client, seven, monkeypatch, caplog):
-    def refuse(file, mode="r", *_, **__):
-        assert not set(mode) & set("wax+"), f"{file} opened for writing"
-        return opened(file, mode, *_, **__)
-
-    opened = io.open
-    monkeypatch.setattr("builtins.open", refuse)
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
-    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+def test_no_file_is_written_and_nothing_logged(client, seven, caplog):
     large = Image.fromarray(np.random.default_rng(0).integers(0, 255, (1400, 1400), np.uint8))
-    for content in (encoded(seven), encoded(large)):
-        post(client, content, query="?explain=1")
-    assert not caplog.records
+    contents = [encoded(seven), encoded(large)]
+    assert len(contents[1]) > MB
+    with writing_watched() as changed:
+        for content in contents:
+            post(client, content, query="?explain=1")
+    assert changed == [] and not caplog.records
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: (folder / "kept.png").write_bytes(b"picture"),
+        lambda folder: (folder / "kept.txt").write_text("picture"),
+        lambda folder: (folder / "log").open("a").close(),
+        lambda folder: tempfile.TemporaryFile(dir=folder).close(),
+        lambda folder: tempfile.NamedTemporaryFile(dir=folder).close(),
+    ],
+    ids=["write_bytes", "write_text", "append", "TemporaryFile", "NamedTemporaryFile"],
+)
+def test_a_written_file_would_be_noticed(service, seven, monkeypatch, tmp_path, write):
+    """The watch of the test above sees a file that is written while a request is answered."""
+    answer = service.answer
+    monkeypatch.setattr(service, "answer", lambda *a, **k: write(tmp_path) or answer(*a, **k))
+    with writing_watched() as changed:
+        post(app.create_app(service).test_client(), encoded(seven))
+    assert changed and all(str(tmp_path) in change for change in changed)

@@ -1,4 +1,4 @@
-"""The benchmarks run and print what they promise, with few images."""
+"""The benchmarks run with few images, print what they promise, and write this machine's row."""
 
 from __future__ import annotations
 
@@ -7,35 +7,60 @@ import subprocess
 import sys
 
 from conftest import ROOT
+from study.report import machine
 
 
-def test_training_speed():
-    command = [sys.executable, ROOT / "benchmarks" / "training_speed.py"]
-    run = subprocess.run(
-        [*command, "--repeats", "1", "--images", "2560"], capture_output=True, text=True, check=True
-    )
-    for pattern in (
-        r"median ratio: [\d.]+",
-        r"peak memory of a training process: [\d.]+ GB",
-        r"\d+% of the matrix-multiply peak",
-        r"BiLSTM +[\d.]+ +\d+% +\w+ \d+%, ",
-        r"s at once, \d+ s in turn",
-        r"\d+ images/s",
-    ):
-        assert re.search(pattern, run.stdout), pattern
+def run(tmp_path, name, markers, *arguments):
+    """Run a benchmark; return what it printed, and the rows that it wrote by marker."""
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- {marker} -->\n<!-- /{marker} -->\n" for marker in markers))
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--report", page, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = {}
+    for marker, table in re.findall(r"<!-- (\S+) -->\n(.*)\n<!-- /\1 -->", page.read_text(), re.S):
+        header, _, *lines = [[c.strip() for c in line.split("|")] for line in table.splitlines()]
+        rows[marker] = [dict(zip(header, line, strict=True)) for line in lines]
+        for row in rows[marker]:
+            assert {name: row[name] for name in machine()} == machine()
+    assert list(rows) == markers
+    return done.stdout, rows
 
 
-def test_app_load():
-    command = [sys.executable, ROOT / "benchmarks" / "app_load.py", "--seconds", "3"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert re.search(r"\d+ predictions a second, 0 failed", run.stdout), run.stdout
-    assert re.search(r"median \d+, 95 % \d+, 99 % \d+, most \d+", run.stdout), run.stdout
+def test_training_speed(tmp_path):
+    markers = ["training-speed", "networks"]
+    tiny = ["--repeats", "1", "--images", "2560"]
+    printed, rows = run(tmp_path, "training_speed", markers, *tiny)
+    [row] = rows["training-speed"]
+    for column in ("GFLOP/s", "s an epoch, usual loop", "s an epoch, this study", "GB a process"):
+        assert float(row[column]) > 0, column
+        assert re.search(rf"{re.escape(column)} +{row[column]}\n", printed)
+    assert re.fullmatch(r"\d+%", row["of the peak"])
+    networks = {row["network"]: row for row in rows["networks"]}
+    assert list(networks) == ["CNN", "DeepCNN", "RNN", "GRU", "LSTM", "BiLSTM"]
+    assert re.fullmatch(r"([\w:.#]+ \d+%(, |$)){5}", networks["BiLSTM"]["where the time goes"])
 
 
-def test_grid_scaling():
-    command = [sys.executable, ROOT / "benchmarks" / "grid_scaling.py"]
+def test_operations_are_those_counted_by_hand():
+    """Each multiply-add of the CNN counts as 2 operations, and is done forward, for the gradient
+    of the weights, and for that of the input, which the first layer does not need."""
+    from benchmarks.training_speed import operations_per_image
+    from network import CNN
+
+    first = 28 * 28 * 16 * 25
+    all_layers = first + 14 * 14 * 32 * 16 * 25 + 1568 * 256 + 256 * 10
+    assert operations_per_image(CNN, backward=False) == 2 * all_layers
+    assert operations_per_image(CNN) == 2 * (3 * all_layers - first)
+
+
+def test_app_load(tmp_path):
+    printed, _ = run(tmp_path, "app_load", ["app-load"], "--seconds", "3")
+    assert re.search(r"\d+ predictions a second, 0 failed", printed), printed
+    assert re.search(r"median \d+, 95 % \d+, 99 % \d+, most \d+", printed), printed
+
+
+def test_grid_scaling(tmp_path):
     tiny = ["--nothing", "20", "--runs", "2", "--images", "512", "--epochs", "1"]
-    run = subprocess.run([*command, *tiny], capture_output=True, text=True, check=True)
+    printed, _ = run(tmp_path, "grid_scaling", ["grid-scaling"], *tiny)
     for pattern in (
         r"[\d.]+ ms a run, [\d.]+ KB moved",
         r"peak memory of the driver: [\d.]+ GB",
@@ -44,19 +69,30 @@ def test_grid_scaling():
         r"overhead of the cluster: -?[\d.]+%",
         r"efficiency from one worker to two: \d+%",
     ):
-        assert re.search(pattern, run.stdout), pattern
+        assert re.search(pattern, printed), pattern
 
 
 def test_time_to_99(tmp_path):
-    command = [sys.executable, ROOT / "benchmarks" / "time_to_99.py"]
-    tiny = ["--seeds", "2", "--images", "2560", "--figure", tmp_path / "figure.png"]
-    run = subprocess.run([*command, *tiny], capture_output=True, text=True, check=True)
-    for pattern in (
-        r"before the training: imports [\d.]+ s, images [\d.]+ s",
-        r"training: [\d.]+ \+- [\d.]+ s",
-        r"test accuracy, 2 seeds: [\d.]+% \+- [\d.]+%",
-        r"\d of 2 reached 99.0%",
-        r"batch of 128 +[\d.]+ +1 +[\d.]+",
-    ):
-        assert re.search(pattern, run.stdout), pattern
-    assert (tmp_path / "figure.png").exists()
+    figure = tmp_path / "figure.png"
+    tiny = ["--seeds", "2", "--images", "2560", "--figure", figure]
+    printed, rows = run(tmp_path, "time_to_99", ["time-to-99"], *tiny)
+    [row] = rows["time-to-99"]
+    assert float(row["s to start and import"]) > 0
+    assert re.fullmatch(r"[\d.]+ ± [\d.]+", row["s of training"])
+    assert re.fullmatch(r"[\d.]+% ± [\d.]+%", row["test accuracy"])
+    assert re.fullmatch(r"\d of 2", row["seeds at 99.0% or more"])
+    assert re.search(r"batch of 128 +[\d.]+ +1 +[\d.]+", printed)
+    assert figure.exists()
+
+
+def test_run_time(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run-time -->\n<!-- /run-time -->\n")
+    for command in ("make run", "make long", "make run"):
+        arguments = [command, "data_exploration=42", "train=78", "--report", page]
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.run_time", *arguments], cwd=ROOT, check=True
+        )
+    rows = page.read_text().splitlines()[3:-1]
+    assert [row.split("|")[1].strip() for row in rows] == ["make run", "make long"]
+    assert all("| 2.0 " in row and "data_exploration 42, train 78 |" in row for row in rows)

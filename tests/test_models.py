@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
 from conftest import ROOT
-from study import evaluation, report, weights
+from study import evaluation, weights
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = pd.read_csv(ROOT / "visualizations" / "results.csv").set_index("model", drop=False)
 
 
@@ -57,11 +51,6 @@ def test_saved_model_is_as_good_as_published(name, digits):
     assert row["epochs"] == len(history)
     assert row["training seconds"] == round(history["seconds"].sum())
     assert row["parameters"] == evaluation.num_parameters(model)
-
-
-def test_readme_has_the_table_of_the_results():
-    table = report.result_table(RESULTS).to_markdown(index=False, disable_numparse=True)
-    assert f"<!-- results -->\n{table}\n<!-- /results -->" in README
 
 
 @pytest.mark.parametrize(
@@ -120,32 +109,3 @@ def test_ensemble_holds_the_saved_network():
         ensemble.members[0].state_dict().values(), single.state_dict().values(), strict=True
     )
     assert all(torch.equal(a, b) for a, b in pairs)
-
-
-def test_readme_snippet_classifies_an_image(digits, tmp_path):
-    """The snippet of the README, run as it stands, on a digit saved as a picture."""
-    snippet = re.search(r"```python\n(import [^`]*digit\.png[^`]*)```", README)[1]
-    assert len(snippet.split("\n")) <= 7
-    image = digits[1].images[0].numpy()
-    picture = np.kron(255 - image, np.ones((4, 4), dtype=np.uint8))
-    Image.fromarray(picture).save(tmp_path / "digit.png")
-    (tmp_path / "models").symlink_to(ROOT / "models")
-    run = subprocess.run(
-        [sys.executable, "-c", snippet],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.split() == ["7"]
-
-
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_readme_links_exist(target):
-    assert (ROOT / target).exists()
-
-
-def test_readme_images_have_alternative_text():
-    for text, _ in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", README):
-        assert len(text) > 20

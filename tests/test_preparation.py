@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pkgutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +19,7 @@ from study import evaluation, weights
 from study.pictures.degradations import DEGRADATIONS
 from study.pictures.preparation import WORK_SIZE, prepare
 
-NUM_IMAGES = 1000  # the first so many test images; the notebook shows the table with more
+NUM_IMAGES = 1000  # of the test set, from its start; the notebook shows the table with more
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +188,22 @@ def test_broad_marker_and_fine_pen_give_similar_strokes(digits):
     broad = ndimage.grey_dilation(np.asarray(picture), size=(15, 15))
     inks = [prepare(picture).image.sum(dtype=float) for picture in (fine, broad)]
     assert 0.4 < inks[0] / inks[1] < 1
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a fresh Python has loaded after a statement."""
+    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
+
+
+def test_preparation_loads_neither_flask_nor_torch():
+    assert not {"flask", "app", "torch"} & loaded_by("import study.pictures.preparation")
+
+
+def test_nothing_in_the_study_loads_flask():
+    modules = [m.name for m in pkgutil.walk_packages([str(ROOT / "study")], "study.")]
+    assert "study.pictures.refusal" in modules and "study.mnist" in modules
+    assert not {"flask", "app"} & loaded_by(f"import {', '.join(modules)}")

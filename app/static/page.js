@@ -1,10 +1,10 @@
-// Draw, ask, show. The server prepares and answers; this page only draws.
+// Draw, ask, show. The server prepares the picture and answers; this page only draws.
 
-const PAUSE = 120; // milliseconds without a movement before the drawing is sent,
-const PATIENCE = 400; // and at most so many while the pen keeps moving
-const QUIET = 700; // milliseconds before an answer is read out
+const PAUSE = 120; // milliseconds the pen must rest before the drawing is sent
+const PATIENCE = 400; // milliseconds after which it is sent even if the pen keeps moving
+const QUIET = 700; // milliseconds an answer must stand before a screen reader reads it out
 const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
-const STEP = 10; // pixels that an arrow key moves the pen
+const STEP = 10; // pixels by which an arrow key moves the pen
 const CAPTIONS = {
   "picture": "your picture, in grey",
   "ink found": "ink found",
@@ -17,9 +17,9 @@ const byId = (id) => document.getElementById(id);
 const canvas = byId("canvas");
 const paper = canvas.getContext("2d");
 
-let upload = null; // an uploaded picture, as it is sent; null while a drawing is shown
-let waiting, asking, speaking; // timers, and the request under way
-let unsentSince = null; // when the first stroke was drawn that is not sent yet
+let upload = null; // the uploaded picture, as it is sent; null if the picture is a drawing
+let waiting, asking, speaking; // the timer before a request, the request, the timer before reading
+let unsentSince = null; // when the oldest stroke was drawn that has not been sent
 const pen = { x: canvas.width / 2, y: canvas.height / 2, down: false };
 
 // --- Drawing ---
@@ -64,7 +64,7 @@ canvas.addEventListener("pointerdown", (event) => {
   draw(last, last);
   const move = (next) => {
     if (next.pointerId !== event.pointerId) return;
-    // A fast pen moves several times between two frames.
+    // A fast pen moves several times within one frame.
     for (const part of next.getCoalescedEvents?.() ?? [next]) {
       const point = place(part);
       draw(last, point);
@@ -124,7 +124,7 @@ async function open(file) {
     picture = await createImageBitmap(file);
   } catch {
     clear();
-    showProblem("This file is not a picture that the browser can read.");
+    showProblem("The browser cannot read this file as a picture.");
     return;
   }
   clear();
@@ -149,7 +149,7 @@ const asBlob = (source) => new Promise((done) => source.toBlob(done, "image/png"
 
 byId("file").addEventListener("change", (event) => {
   if (event.target.files.length) open(event.target.files[0]);
-  event.target.value = ""; // so that the same file can be chosen again
+  event.target.value = ""; // lets the same file be chosen again
 });
 const take = (event, data) => {
   const file = [...(data?.files ?? [])].find((candidate) => candidate.type.startsWith("image/"));
@@ -159,7 +159,7 @@ const take = (event, data) => {
 };
 document.addEventListener("paste", (event) => take(event, event.clipboardData));
 document.addEventListener("drop", (event) => {
-  event.preventDefault(); // or the browser would leave the page for the file
+  event.preventDefault(); // otherwise the browser would open the file in place of the page
   take(event, event.dataTransfer);
 });
 document.addEventListener("dragover", (event) => event.preventDefault());
@@ -197,6 +197,7 @@ async function ask() {
 
 // --- Showing ---
 
+const withArticle = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
 const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
 function element(name, properties = {}, ...children) {
@@ -213,12 +214,12 @@ function show(answer) {
   const likely = blank ? null : answer.probabilities.indexOf(best);
   say(
     known ? answer.digit : blank ? "–" : "?",
-    known ? `This is a ${answer.digit}` : blank ? "Nothing drawn" : "Not a digit that I know",
+    known ? `This is ${withArticle(answer.digit)}` : blank ? "Nothing drawn" : "Not a digit that I know",
     known
       ? `${percent(best)} sure`
       : blank
         ? "No ink was found in the picture."
-        : `Closest is ${likely}, but it looks too little like any digit it was trained on.`,
+        : `The closest digit is ${likely}, but this does not look enough like one.`,
   );
   showBars(answer.probabilities);
   byId("why").hidden = blank;
@@ -257,22 +258,21 @@ function showBars(probabilities) {
 }
 
 function showWhy(answer) {
-  const pixels = answer.model.name.replaceAll("_", " ");
   byId("steps").replaceChildren(
     ...answer.steps.map((step) => figure(step.picture, CAPTIONS[step.name] ?? step.name)),
   );
   byId("saliency").replaceChildren(
-    figure(answer.saliency, "Orange: pixels that would change it most", `saliency, ${pixels}`),
+    figure(answer.saliency, "orange: the pixels that affect it most", `saliency of ${answer.model.name}`),
   );
   byId("neighbours").replaceChildren(
-    ...answer.neighbours.map((one) => figure(one.picture, `a ${one.label}`)),
+    ...answer.neighbours.map((one) => figure(one.picture, withArticle(one.label))),
   );
   byId("votes").replaceChildren(
     ...answer.models.map((vote) =>
       element(
         "tr",
         { className: vote.digit === answer.models[0].digit ? "" : "other" },
-        element("td", { textContent: vote.name.replaceAll("_", " ") }),
+        element("td", { textContent: vote.name }),
         element("td", { textContent: vote.digit }),
         element("td", { textContent: percent(Math.max(...vote.probabilities)) }),
       ),

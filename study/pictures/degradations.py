@@ -1,4 +1,4 @@
-"""MNIST's digits as bad pictures of themselves: what the preparation is tried on.
+"""MNIST's digits, turned into bad pictures on which the preparation is tested.
 
 Each function takes one digit, uint8 (28, 28) with bright ink, and returns a uint8 picture.
 """
@@ -18,7 +18,7 @@ def as_it_is(digit: np.ndarray) -> np.ndarray:
 
 
 def shrunk(digit: np.ndarray) -> np.ndarray:
-    """14 pixels high, in the middle of 28x28."""
+    """Shrunk to a height of 14 pixels, in the middle of 28x28."""
     rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
     box = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     width = max(1, round(box.shape[1] * 14 / box.shape[0]))
@@ -37,7 +37,7 @@ def in_a_corner(digit: np.ndarray) -> np.ndarray:
 
 
 def enlarged(digit: np.ndarray) -> np.ndarray:
-    """300x300."""
+    """Enlarged to 300x300."""
     return np.asarray(Image.fromarray(digit).resize((300, 300), Image.Resampling.BILINEAR))
 
 
@@ -53,24 +53,24 @@ def on_grey_paper(digit: np.ndarray) -> np.ndarray:
 
 
 def unevenly_lit(digit: np.ndarray) -> np.ndarray:
-    """Dark ink on paper that is half as bright in one corner as in the opposite one."""
+    """Dark ink on paper that is half as bright in one corner as in the opposite corner."""
     rows, columns = np.indices(digit.shape)
     light = 1 - 0.5 * (rows + columns) / (rows + columns).max()
     return (light * (240 - digit * 0.7)).astype(np.uint8)
 
 
 def eroded(digit: np.ndarray) -> np.ndarray:
-    """Thinner strokes: eroded with 3x3 at 84x84."""
+    """Thinner strokes: eroded by 3x3 at a size of 84x84."""
     return ndimage.grey_erosion(_at_84(digit), size=(3, 3))
 
 
 def dilated(digit: np.ndarray) -> np.ndarray:
-    """Thicker strokes: dilated with 3x3 at 84x84."""
+    """Thicker strokes: dilated by 3x3 at a size of 84x84."""
     return ndimage.grey_dilation(_at_84(digit), size=(3, 3))
 
 
 def as_jpeg(digit: np.ndarray) -> np.ndarray:
-    """Saved as JPEG of quality 50 and read again."""
+    """Saved as a JPEG of quality 50 and read again."""
     file = io.BytesIO()
     Image.fromarray(digit).save(file, "JPEG", quality=50)
     return np.asarray(Image.open(file))

@@ -1,8 +1,8 @@
-"""A picture of any size and kind -> the 28x28 image that the networks were trained on.
+"""A picture of any size and kind -> a 28x28 image like those that the networks were trained on.
 
-MNIST's digits were scaled so that their longer side is 20 pixels, and put with their centre of
-mass in the middle of 28x28 (http://yann.lecun.com/exdb/mnist/). A drawing, a scan or a photo is
-brought to the same form here. Every number below was chosen on training images.
+MNIST's digits were scaled to a longer side of 20 pixels and placed with their centre of mass in
+the middle of a 28x28 image (http://yann.lecun.com/exdb/mnist/). This module does the same to a
+drawing, a scan or a photo. Every number below was chosen on training images.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-WORK_SIZE = 224  # pixels of the longer side that the ink is looked for in; larger images shrink
+WORK_SIZE = 224  # pixels, longer side; larger pictures are shrunk before the ink is looked for
 DIGIT_SIZE, IMAGE_SIZE = 20, 28
-LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink: less is nothing drawn
-PAPER_WINDOW = 0.5  # of the shorter side: what is dark over a whole square of this size is shade
-NOISE_WIDTHS = 3.5  # standard deviations of the paper's texture that are taken for paper
-SPECK = 0.04  # of the ink: a piece with less is dirt
-PALE = 0.7  # of full ink: a piece that is nowhere darker is shade
-FINE = 4  # the strokes are drawn at so many times the digit's final size
-EDGE = 0.4  # ink from which on a pixel belongs to the stroke
-SOFTNESS = 0.3  # pixels, standard deviation of the blur at the strokes' edges
-STROKE_WIDTHS = (2.0, 5.0)  # pixels at the digit's final size: nearly all of MNIST is between
+LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink; with less, nothing is drawn
+PAPER_WINDOW = 0.5  # of the shorter side: a square of this size that is all dark is a shadow
+NOISE_WIDTHS = 3.5  # standard deviations of the paper's texture that still count as paper
+SPECK = 0.04  # of all ink: a piece with less is dirt
+PALE = 0.7  # of full ink: a piece that is nowhere darker is a shadow
+FINE = 4  # the strokes are drawn at this multiple of the digit's final size
+EDGE = 0.4  # of full ink: pixels with more belong to a stroke
+SOFTNESS = 0.3  # pixels: standard deviation of the blur at the edges of strokes
+STROKE_WIDTHS = (2.0, 5.0)  # pixels at the final size; nearly all of MNIST lies in between
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture as the networks take it, and how it came to be.
+    """A picture in the form that the networks take, and the steps that led to it.
 
     Attributes:
-        image: uint8, shape (28, 28); 0 is paper, 255 is ink; all 0 where nothing is drawn.
-        steps: uint8 pictures by name, in order, ink bright as in ``image``; of any size.
+        image: uint8, shape (28, 28); 0 is paper, 255 is ink; all 0 if nothing is drawn.
+        steps: name -> uint8 picture of any size, in order; after the first, ink is bright.
     """
 
     image: np.ndarray
@@ -45,16 +45,16 @@ class Prepared:
 
 
 def prepare(picture: Image.Image | np.ndarray) -> Prepared:
-    """Find the digit in a picture and bring it to the form of MNIST's.
+    """Find the digit in a picture and give it the form of MNIST's digits.
 
     Args:
-        picture: a Pillow image of any mode, or uint8 grey levels of shape (height, width); dark
-            ink on light paper or the reverse.
+        picture: a Pillow image of any mode, or uint8 grey levels (height, width); dark ink on
+            light paper, or light ink on dark paper.
     """
-    gray = gray_levels(picture).astype(np.float32)
-    small = max(gray.shape) < IMAGE_SIZE
-    ink = _ink_of_thumbnail(gray) if small else _without_specks(_ink(gray))
-    steps = {"picture": gray, "ink found": 255 * ink}
+    grey = grey_levels(picture).astype(np.float32)
+    small = max(grey.shape) < IMAGE_SIZE
+    ink = _ink_of_thumbnail(grey) if small else _without_specks(_ink(grey))
+    steps = {"picture": grey, "ink found": 255 * ink}
     if not ink.any():
         return Prepared(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), _as_bytes(steps))
     cropped = _cropped(ink)
@@ -68,10 +68,10 @@ def _as_bytes(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: picture.round().astype(np.uint8) for name, picture in pictures.items()}
 
 
-def gray_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
-    """Return grey levels, uint8 (height, width): upright, the longer side at most ``WORK_SIZE``.
+def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
+    """Return the grey levels, uint8 (height, width), of a picture, turned upright.
 
-    Transparent parts become paper; of 16 bits, the upper 8 are kept.
+    Its longer side shrinks to ``WORK_SIZE``, transparent parts become paper, and 16 bits become 8.
     """
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
@@ -97,69 +97,67 @@ def _on_paper(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(paper, picture)
 
 
-def _ink(gray: np.ndarray) -> np.ndarray:
-    """How much ink each pixel has, 0 to 1; all 0 where nothing stands out from the paper."""
-    # A blur that strokes survive and the texture of paper does not; small images have none.
-    gray = ndimage.gaussian_filter(gray, max(gray.shape) // 100 / 3)
-    level = (gray - _light(gray)).astype(np.float32)
-    if (_thumbnail(level, 32) ** 3).sum() > 0:  # what lies far from the paper is lighter
+def _ink(grey: np.ndarray) -> np.ndarray:
+    """How much ink each pixel has, 0 to 1; all 0 if nothing stands out from the paper."""
+    # A blur removes the texture of the paper and spares the strokes; small images get none.
+    grey = ndimage.gaussian_filter(grey, max(grey.shape) // 100 / 3)
+    level = (grey - _light(grey)).astype(np.float32)
+    if (_thumbnail(level, 32) ** 3).sum() > 0:  # what differs most from the paper is lighter
         level = -level
     darkness = _paper(level) - level
-    # Of paper, whose texture is taken to be normal, a quarter lies below -0.67 deviations and a
-    # twentieth below -1.64. Quantiles as low as these are paper even where ink covers half.
+    # The paper's texture is assumed normal: a quarter of it lies below -0.67 standard deviations, a
+    # twentieth below -1.64. Quantiles this low are paper even if ink covers half the picture.
     low, quarter = np.quantile(darkness, (0.05, 0.25))
     noise = quarter - low
     darkness = darkness - quarter - (0.67 + NOISE_WIDTHS) * noise
     strong = darkness[darkness > max(darkness.max() / 2, LEAST_CONTRAST)]
     if len(strong) == 0:
-        return np.zeros_like(gray)
+        return np.zeros_like(grey)
     return (darkness / np.median(strong)).clip(0, 1)
 
 
-def _ink_of_thumbnail(gray: np.ndarray) -> np.ndarray:
-    """The same for an image too small for shade, texture and specks: the rarer level is ink."""
-    low, high = gray.min(), gray.max()
+def _ink_of_thumbnail(grey: np.ndarray) -> np.ndarray:
+    """The same for an image too small for shadows, texture or specks: the rarer level is ink."""
+    low, high = grey.min(), grey.max()
     if high - low < LEAST_CONTRAST:
-        return np.zeros_like(gray)
-    share = (gray - low) / (high - low)
+        return np.zeros_like(grey)
+    share = (grey - low) / (high - low)
     return share if share.mean() < 0.5 else 1 - share
 
 
-def _light(gray: np.ndarray) -> np.ndarray:
-    """How light the paper is, by the edge of the picture, most of which is paper.
+def _light(grey: np.ndarray) -> np.ndarray:
+    """How light the paper is, judged by the edge of the picture, most of which is paper.
 
-    A surface is laid through the edge, flat first, then sloped, then curved; each time without the
-    half that fits worst, which may be ink.
+    A surface is fitted to the edge: flat, then sloped, then curved. Each fit after the first leaves
+    out the half that fitted the previous one worst, since it may be ink.
     """
-    levels = _thumbnail(gray, 32)
+    levels = _thumbnail(grey, 32)
     edge = np.ones(levels.shape, bool)
     edge[1:-1, 1:-1] = False
     terms, levels = _terms(levels.shape)[edge.ravel()], levels[edge]
     misfit = levels - np.median(levels)
-    for degree in (3, 6):
+    for num_terms in (3, 6):
         fitting = np.argsort(np.abs(misfit))[: len(levels) // 2 + 1]
-        weights = np.linalg.lstsq(terms[fitting, :degree], levels[fitting], rcond=None)[0]
-        misfit = levels - terms[:, :degree] @ weights
-    surface = (_terms(gray.shape) @ weights).reshape(gray.shape)
-    return surface.clip(gray.min(), gray.max())
+        weights = np.linalg.lstsq(terms[fitting, :num_terms], levels[fitting], rcond=None)[0]
+        misfit = levels - terms[:, :num_terms] @ weights
+    surface = (_terms(grey.shape) @ weights).reshape(grey.shape)
+    return surface.clip(grey.min(), grey.max())
 
 
 def _terms(shape: tuple[int, int]) -> np.ndarray:
-    """1, x, y, and their products, at the middle of each pixel: (pixels, 6)."""
-    y, x = (
-        (axis.ravel() + 0.5) / size for axis, size in zip(np.indices(shape), shape, strict=True)
-    )
+    """1, x, y and their products at the centre of each pixel: (pixels, 6)."""
+    y, x = (np.indices(shape).reshape(2, -1) + 0.5) / np.array(shape)[:, None]
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
 def _paper(level: np.ndarray) -> np.ndarray:
-    """The paper without its dark ink: what is left of uneven light, shadows, a stain.
+    """The paper with its dark ink removed: uneven light, shadows and stains remain.
 
-    A morphological closing: only what is dark over a whole window stays dark.
+    This is a morphological closing: only what is dark over a whole window stays dark.
     """
-    small = _thumbnail(level, 64)  # in which the paper's texture is averaged away
+    small = _thumbnail(level, 64)  # shrinking averages the paper's texture away
     window = 2 * round(PAPER_WINDOW * min(small.shape) / 2) + 1
-    # Windows end at the edge of the picture, so that a stroke along it does not count as shade.
+    # Windows end at the edge of the picture, or a stroke along it would count as a shadow.
     paper = ndimage.maximum_filter(small, window, mode="constant", cval=-np.inf)
     paper = ndimage.minimum_filter(paper, window, mode="constant", cval=np.inf)
     paper = ndimage.gaussian_filter(paper, window / 6, mode="nearest")
@@ -167,15 +165,15 @@ def _paper(level: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(paper).resize(size, Image.Resampling.BILINEAR))
 
 
-def _thumbnail(gray: np.ndarray, size: int) -> np.ndarray:
-    small = Image.fromarray(gray)
+def _thumbnail(grey: np.ndarray, size: int) -> np.ndarray:
+    small = Image.fromarray(grey)
     small.thumbnail((size, size), Image.Resampling.BOX)
     return np.asarray(small)
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
-    """Drop pieces that stand alone and are small beside the whole, or pale like a shade."""
-    reach = 1 + max(ink.shape) // 80  # over the gaps of a faint line
+    """Drop separate pieces with little of the ink, and those as pale as a shadow."""
+    reach = 1 + max(ink.shape) // 80  # bridges the gaps in a faint line
     near = ndimage.maximum_filter(ink > 0.3, 2 * reach + 1)
     pieces, count = ndimage.label(near)
     if count == 0:
@@ -195,10 +193,10 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
 def _scaled(ink: np.ndarray) -> np.ndarray:
     """Scale to a longer side of 20 pixels, with strokes as wide as MNIST's.
 
-    Like MNIST's own originals, the ink is first black and white at a finer scale, and becomes grey
-    where the final pixels are partly covered.
+    As with the originals of MNIST, the ink is first made black and white at a finer scale; pixels
+    of the final size that it covers only in part become grey.
     """
-    if max(ink.shape) <= DIGIT_SIZE:  # coarse: its greys say more than black and white would
+    if max(ink.shape) <= DIGIT_SIZE:  # too coarse for black and white: its greys say more
         factor = DIGIT_SIZE / max(ink.shape)
         height, width = (max(1, round(side * factor)) for side in ink.shape)
         fine = Image.fromarray(ink).resize((width, height), Image.Resampling.LANCZOS)
@@ -209,7 +207,7 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
     fine = np.pad(fine, FINE)  # room for wider strokes
     covered = fine > min(EDGE, 0.5 * fine.max())
     depth = ndimage.distance_transform_edt(covered) - ndimage.distance_transform_edt(~covered)
-    # Across a stroke the depth rises to half its width and falls: a quarter of it on average.
+    # Across a stroke, the depth rises to half its width and falls again: a quarter on average.
     stroke = 4 * depth[covered].mean() / FINE
     depth += FINE * (np.clip(stroke, *STROKE_WIDTHS) - stroke) / 2
     fine = ndimage.gaussian_filter((depth + 0.5).clip(0, 1), SOFTNESS * FINE)
@@ -217,7 +215,7 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
 
 
 def _centred(ink: np.ndarray) -> np.ndarray:
-    """Put the centre of mass in the middle of 28x28, to the pixel, as far as the ink has room."""
+    """Move the centre of mass to the middle of 28x28, to the pixel, as far as there is room."""
     image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), ink.dtype)
     corner = []
     for centre, side in zip(ndimage.center_of_mass(ink), ink.shape, strict=True):

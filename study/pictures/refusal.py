@@ -1,7 +1,7 @@
 """When to answer "not a digit that I know".
 
-A network spreads its ten probabilities over the digits whatever it is shown, so that they cannot
-say that none fits. The size of its logits can: it is small where nothing that it learnt is found.
+A network's ten probabilities sum to one whatever it is shown, so they cannot say that no digit
+fits. The size of its logits can: they are small where the network finds nothing that it has learnt.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+
+from study.files import write_whole
 
 PATH = Path(__file__).parent / "refusal.json"
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A threshold, and the weights file whose scores it was fixed on by ``draw_a_digit.ipynb``.
+    """A threshold, and the model on whose scores ``draw_a_digit.ipynb`` fixed it.
 
     Attributes:
-        model: name of the weights file, without its folder and ending.
+        model: its weights file in ``models/``, without the ending.
         version: its ``weights.version``.
-        threshold: what scores less is refused.
-        digits_refused: share of the real digits, changed for the worse, that scored less.
-        non_digits_refused: share of the pictures of something else that scored less.
+        threshold: images that score less are refused.
+        digits_refused: share of the degraded training digits that scored less.
+        non_digits_refused: share of the pictures of other things that scored less.
     """
 
     model: str
@@ -34,8 +37,8 @@ class Refusal:
     non_digits_refused: float
 
     def save(self, path: str | Path = PATH) -> None:
-        """Write it as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        """Write the threshold and its origin as JSON."""
+        write_whole(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
 
 def load(path: str | Path = PATH) -> Refusal:
@@ -44,9 +47,23 @@ def load(path: str | Path = PATH) -> Refusal:
 
 
 def score(logits: torch.Tensor) -> torch.Tensor:
-    """Return how much an image looks like some digit: (N,) for logits (N, 10).
+    """Return how much each image looks like any digit: (N,) for logits (N, 10).
 
-    The negative energy of Liu et al. 2020 (https://arxiv.org/abs/2010.03759): the logarithm of the
-    sum of the exponentials.
+    This is the negative energy of Liu et al. 2020 (https://arxiv.org/abs/2010.03759): the logarithm
+    of the sum of the exponentials of the logits.
     """
     return logits.logsumexp(1)
+
+
+def shares_refused(digits: torch.Tensor, others: torch.Tensor, given_up: np.ndarray) -> np.ndarray:
+    """Return what share of other pictures is refused where some share of the digits is given up.
+
+    Args:
+        digits, others: scores of digits and of other pictures, shape (N,) and (M,).
+        given_up: shares (0 to 1) of the digits, shape (K,).
+
+    Returns:
+        Shares (0 to 1) of the other pictures, shape (K,).
+    """
+    thresholds = torch.quantile(digits, torch.tensor(given_up, dtype=torch.float32))
+    return np.array([(others < threshold).float().mean() for threshold in thresholds])

@@ -1,0 +1,34 @@
+"""Take visualizations/app.png, the README's picture of the page: `python -m docs.page_picture`.
+
+This needs Chromium, and playwright of requirements-dev.txt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.app_load import ROOT, serve
+from tests.browser import STROKES, chromium, draw, wait_for
+
+LOOK = {"viewport": {"width": 1180, "height": 800}, "color_scheme": "light"}
+
+
+def save(page, path: Path) -> None:
+    """Draw a 5 on a page opened with ``LOOK``, and save a picture of the whole page as a PNG."""
+    draw(page, STROKES["5"])
+    wait_for(page, "This is a 5")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(3000)  # that answer may have come before the last stroke was drawn
+    page.screenshot(path=path, full_page=True)
+
+
+def main() -> None:
+    """Serve the page and take its picture."""
+    with serve() as address, chromium() as browser:
+        page = browser.new_page(**LOOK)
+        page.goto(f"http://{address}")
+        save(page, ROOT / "visualizations" / "app.png")
+
+
+if __name__ == "__main__":
+    main()
