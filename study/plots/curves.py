@@ -1,0 +1,133 @@
+"""Curves, bars and histograms."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from study.plots import style
+from study.plots.images import draw_images
+
+__all__ = ["accuracy_by_row", "class_frequencies", "distance_histograms", "learning_curves"]
+__all__ += ["refusal", "validation_curves", "waterfall"]
+
+
+def learning_curves(
+    histories: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str, by=("network",)
+) -> plt.Figure:
+    """Draw curves by epoch, a panel for each column of ``histories``: its name, and its name and
+    unit on the axis. The columns ``by`` tell the runs apart, perhaps ("lr", "batch_size").
+    """
+    figure, axes = style.canvas(len(columns), height=4.6, title=title)
+    runs, handles = style.styled(histories, by)
+    for ax, (column, label) in zip(axes, columns, strict=True):
+        for part, look in runs:
+            ax.plot(part["epoch"], part[column], **look)
+        _by_epoch(ax, label)
+    style.legend_below(figure, handles)
+    return figure
+
+
+def validation_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
+    """Draw training and validation loss by epoch, a panel for each learning rate of a grid."""
+    rates = histories.groupby("lr")
+    across = min(5, len(rates))
+    height = 1 + 3.2 * -(-len(rates) // across)
+    figure, axes = style.canvas(len(rates), across, height=height, title=title, sharey=True)
+    colours = dict(zip(sorted(histories["batch_size"].unique()), style.COLOURS, strict=False))
+    for ax, (rate, runs) in zip(axes, rates, strict=True):
+        for size, part in runs.groupby("batch_size"):
+            for name, column, line in (("training", "train", ":"), ("validation", "valid", "-o")):
+                look = {"color": colours[size], "label": f"{name}, batch size {size}"}
+                ax.plot(part["epoch"], part[f"{column}_loss"], line, **look)
+        _by_epoch(ax)
+        ax.set_title(style.wrapped(f"learning rate {rate:g}", 0.85 * style.WIDTH / across))
+    figure.supylabel("loss (nats, log scale)", fontsize=11)
+    style.legend_below(figure)
+    return figure
+
+
+def _by_epoch(ax: plt.Axes, label: str = "") -> None:
+    """Finish axes with whole epochs and a logarithmic scale."""
+    ax.set(xlabel="epoch", ylabel=label, yscale="log")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    style.plain_ticks(ax.yaxis)
+    ax.grid(axis="y")
+
+
+def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure:
+    """Draw the accuracy (0 to 1) after each number of rows read, a line for each network."""
+    figure, (ax,) = style.canvas(height=4.6, title=title)
+    for (name, values), look in zip(accuracies.items(), style.LOOKS, strict=False):
+        ax.plot(range(1, len(values) + 1), 100 * values, label=name, **look)
+    ax.axhline(10, color=style.GREY, lw=1, label="guessing")
+    ax.set(xlabel="rows read, from the top", ylabel="accuracy (%)", ylim=(0, 101), xlim=(1, 28))
+    ax.grid()
+    style.legend_below(figure)
+    return figure
+
+
+def refusal(
+    curves: dict, digits_refused: np.ndarray, chosen: float, examples: dict, title: str
+) -> plt.Figure:
+    """Draw what share of each kind of non-digit is refused (a curve each) at each rising share of
+    real digits refused, and ten examples (N, 28, 28) of each name.
+    """
+    heights = [4.3, 0.8 * len(examples)]
+    options = {"height": 0.6 + sum(heights), "height_ratios": heights}
+    figure, (ax, table) = style.canvas(2, 1, title=title, **options)
+    for (kind, values), look in zip(curves.items(), style.LOOKS, strict=False):
+        ax.plot(100 * digits_refused, 100 * values, label=kind, **look)
+    ax.axvline(100 * chosen, color="black", lw=1.5, label="chosen")
+    ax.set(xlabel="real digits refused (%)", ylabel="non-digits refused (%)", ylim=(0, 102))
+    ax.set_xlim(0, 100 * digits_refused.max())
+    ax.grid()
+    ax.legend(framealpha=1, ncols=2, loc="lower right")
+    draw_images(table, [images[:10] for images in examples.values()], limits=(0, 255))
+    labels = [style.wrapped(name, 1.3) for name in examples]
+    table.set_yticks(0.5 + 1.07 * np.arange(len(labels)), labels)
+    return figure
+
+
+def class_frequencies(shares: pd.DataFrame, title: str) -> plt.Figure:
+    """Draw the shares (%) of the classes, a row each, in two sets, a column each."""
+    figure, (ax,) = style.canvas(height=3.8, title=title)
+    shares.plot.bar(ax=ax, color=style.COLOURS[:2], width=0.75, rot=0, legend=False)
+    ax.axhline(100 / len(shares), color="black", ls="--", lw=1, label="equal shares")
+    ax.set(xlabel="digit", ylabel="share of the images (%)")
+    style.legend_below(figure)
+    return figure
+
+
+def distance_histograms(
+    distances: dict[str, np.ndarray], threshold: float, title: str
+) -> plt.Figure:
+    """Draw distributions of distances (N,) by name; near duplicates lie below the threshold."""
+    figure, (ax,) = style.canvas(height=4.4, title=title)
+    edges = np.linspace(0, max(values.max() for values in distances.values()), 80)
+    for (name, values), look in zip(distances.items(), style.LOOKS, strict=False):
+        share = 100 / len(values) * np.histogram(values, edges)[0]
+        ax.stairs(share, edges, lw=2, label=name, **look)
+    ax.axvspan(0, threshold, color=style.RED, alpha=0.15, lw=0, label="near duplicates")
+    ax.set(xlabel="distance between images of unit length", ylabel="images (%)", xlim=(0, None))
+    style.legend_below(figure)
+    return figure
+
+
+def waterfall(seconds: pd.Series, title: str) -> plt.Figure:
+    """Draw the seconds after each further trick: a bar from the value before to its own."""
+    figure, (ax,) = style.canvas(height=1.4 + 0.4 * len(seconds), title=title)
+    before = seconds.shift(fill_value=seconds.min() / 1.5)
+    for row, (name, value) in enumerate(seconds.items()):
+        low, high = sorted((before[name], value))
+        colour = style.GREY if row == 0 else style.BLUE if value <= before[name] else style.RED
+        ax.barh(row, high - low, left=low, color=colour)
+        change = "" if row == 0 else f" ({value / before[name] - 1:+.0%})"
+        ax.text(high * 1.04, row, f"{value:.1f} s{change}", va="center")
+    ax.set_yticks(range(len(seconds)), [style.wrapped(name, 2.2) for name in seconds.index])
+    ax.set(xlabel="seconds of training (log scale)", xscale="log")
+    ax.set(xlim=(seconds.min() / 1.5, seconds.max() * 2.2), ylim=(len(seconds) - 0.5, -0.5))
+    style.plain_ticks(ax.xaxis)
+    return figure

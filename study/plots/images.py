@@ -1,0 +1,156 @@
+"""Images: tables of them, with captions and frames, and what was measured on them."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.image import AxesImage
+
+from study.plots import style
+
+__all__ = ["class_maps", "film_strip", "gallery", "image_panels", "ink_position"]
+
+GAP = 0.07  # between two images, in widths of an image
+
+
+def image_panels(
+    panels: dict[str, Sequence[Sequence[np.ndarray]]],
+    *,
+    row_labels: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
+    framed: Sequence[Sequence[bool]] = (),
+    borders: bool = False,
+    below: bool = False,
+    columns: int = 0,
+    colour_label: str = "",
+    title: str = "",
+    **colours,
+) -> plt.Figure:
+    """Draw tables of images, side by side or one ``below`` the other, each under its own title.
+
+    Args:
+        panels: by title, rows of images of any size, e.g. of shape (rows, columns, 28, 28).
+        row_labels: written left of the rows of the first panel (of each one if ``below``).
+        captions, framed: by rows, the text under each image of a single panel, and whether it has
+            a red frame.
+        borders: draw a thin grey line around each image.
+        columns: leave room for this many images in a row.
+        colour_label: what the colours mean; without it, no colour bar is drawn.
+        colours: ``cmap`` (dark ink) and ``limits``, its ends (the extremes of each panel).
+    """
+    across = 1 if below else len(panels)
+    rows = [len(images) for images in panels.values()]
+    columns = max(columns, *(len(row) for images in panels.values() for row in images))
+    labels = [style.wrapped(label, 1.6) for label in row_labels]
+    letters = max((len(line) for label in labels for line in label.split("\n")), default=0)
+    side = 0.2 + 0.1 * letters + 0.9 * across * bool(colour_label)  # inches
+    cell = (style.WIDTH - side) / (columns * across * (1 + GAP))
+    captions = [[style.wrapped(text, 1.1 * cell, style.SMALL) for text in row] for row in captions]
+    lines = max((1 + text.count("\n") for row in captions for text in row), default=0)
+    pitch = 1 + GAP + 0.18 * lines / cell
+    height = 1 + 0.6 * len(rows) + 1.2 * cell * pitch * (sum(rows) if below else max(rows))
+    heading = title or "".join(panels if len(panels) == 1 else [])
+    options = {"height": height, "title": heading, "height_ratios": rows if below else [1]}
+    figure, axes = style.canvas(len(rows), across, **options)
+    for ax, (name, images) in zip(axes, panels.items(), strict=True):
+        drawn = draw_images(ax, images, captions, framed, borders, pitch, **colours)
+        ax.set_xlim(-GAP, columns * (1 + GAP))
+        if name != heading:
+            ax.set_title(style.wrapped(name, style.WIDTH / across), loc="left")
+        if below or ax is axes[0]:
+            ax.set_yticks(np.arange(len(labels)) * pitch + 0.5, labels)
+        if colour_label:
+            figure.colorbar(drawn, ax=ax, label=colour_label, pad=0.01, fraction=0.05)
+    return style.trim(figure, axes, below)
+
+
+def draw_images(
+    ax, images, captions=(), framed=(), borders=False, pitch=1 + GAP, limits=None, cmap="gray_r"
+) -> AxesImage | None:
+    """Draw rows of images, ``pitch`` apart, each in a square of side 1; return the last one."""
+    drawn, shown = None, [image for row in images for image in row]
+    low, high = limits or (min(map(np.min, shown), default=0), max(map(np.max, shown), default=1))
+    for row, column in ((r, c) for r, pictures in enumerate(images) for c in range(len(pictures))):
+        image, x, y = images[row][column], column * (1 + GAP) + 0.5, row * pitch + 0.5
+        height, width = np.array(image.shape) / max(image.shape) / 2
+        extent = (x - width, x + width, y + height, y - height)
+        drawn = ax.imshow(image, cmap=cmap, vmin=low, vmax=high, extent=extent)
+        marked = len(framed) > 0 and bool(framed[row][column])
+        if marked or borders:
+            look = {"ec": style.RED if marked else "#bbbbbb", "lw": 1 + 2 * marked, "fill": False}
+            ax.add_patch(plt.Rectangle((x - width, y - height), 2 * width, 2 * height, **look))
+        if captions:
+            look = {"color": style.RED if marked else "black", "fontsize": style.SMALL}
+            ax.text(x, y + 0.5 + GAP, captions[row][column], ha="center", va="top", **look)
+    ax.set(xlim=(-GAP, 10 * (1 + GAP)), ylim=(len(images) * pitch, -GAP), aspect="equal")
+    ax.set(xticks=[], yticks=[])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return drawn
+
+
+def gallery(
+    images: np.ndarray, captions: Sequence[str], title: str, framed=(), columns: int = 10
+) -> plt.Figure:
+    """Draw images (N, height, width) in reading order, each with a caption, some ``framed``."""
+    starts = range(0, max(1, len(images)), columns)
+    rows, texts, marks = (
+        [values[start : start + columns] for start in starts]
+        for values in (images, captions, framed if len(framed) else [False] * len(images))
+    )
+    return image_panels({title: rows}, captions=texts, framed=marks, columns=columns)
+
+
+def film_strip(image: np.ndarray, label: int, probabilities: dict[str, np.ndarray]) -> plt.Figure:
+    """Draw a digit (28, 28), and by network the probability (28, 10) of each class at each row."""
+    widths = [1.8] + [1] * len(probabilities)
+    figure, (digit, *strips) = style.canvas(len(widths), height=3.4, width_ratios=widths)
+    digit.imshow(image, cmap="gray_r", aspect="auto")
+    digit.set(title=f"the digit: {label}", ylabel="rows read", xticks=[])
+    digit.set_yticks([0, 9, 18, 27], [1, 10, 19, 28])
+    for ax, (name, values) in zip(strips, probabilities.items(), strict=True):
+        drawn = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        ax.set(title=name, xlabel="class", xticks=range(values.shape[1]), yticks=[])
+        ax.tick_params(axis="x", labelsize=style.SMALL)
+    figure.colorbar(drawn, ax=strips[-1], label="probability")
+    return figure
+
+
+def ink_position(positions: pd.DataFrame, mean_image: np.ndarray, title: str) -> plt.Figure:
+    """Draw the mean image (28, 28) with the box for the ink, all centres of mass, and all sizes, in
+    pixels: what ``exploration.ink_positions`` returns.
+    """
+    figure, axes = style.canvas(3, height=6, title=title)
+    ink, centre, size = axes
+    ink.imshow(mean_image, cmap="gray_r")
+    ink.add_patch(plt.Rectangle((3.5, 3.5), 20, 20, fill=False, color=style.RED, lw=2))
+    ink.set(title="mean of all images", xlabel="column (pixels)", ylabel="row (pixels)")
+    centre.plot(positions["column"], positions["row"], ",", color=style.BLUE, alpha=0.5)
+    centre.plot(13.5, 13.5, "P", color=style.RED, mec="white", ms=13)
+    centre.text(13.1, 13.05, "middle of\nthe image", color=style.RED, va="top")
+    centre.set(title="centres of mass", xlabel="column (pixels)", ylabel="row (pixels)")
+    centre.set(xlim=(13, 15), ylim=(15, 13), aspect=1)
+    edges = np.arange(0.5, 29)
+    *_, counts = size.hist2d(positions["width"], positions["height"], edges, norm="log")
+    size.set(title="size of the ink", xlabel="width (pixels)", ylabel="height (pixels)", aspect=1)
+    figure.colorbar(counts, ax=size, label="images", shrink=0.4)
+    return style.trim(figure, axes)
+
+
+def class_maps(maps: dict[str, np.ndarray], labels: np.ndarray) -> plt.Figure:
+    """Draw maps of the same images side by side: by title, points (N, 2) with labels (N,) from 0
+    to 9. Each class has a colour, and its digit in its middle.
+    """
+    figure, axes = style.canvas(len(maps), height=7)
+    colours = np.array([*style.COLOURS, "#f0e442", "#8c510a", "#c7a17a"])
+    for ax, (title, points) in zip(axes, maps.items(), strict=True):
+        ax.scatter(*points.T, s=7, c=colours[labels], linewidths=0)
+        for label in np.unique(labels):
+            middle = np.median(points[labels == label], axis=0)
+            box = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": colours[label]}
+            ax.text(*middle, str(label), ha="center", va="center", weight="bold", bbox=box)
+        ax.set(title=style.wrapped(title, style.WIDTH / len(maps)), box_aspect=1)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return style.trim(figure, axes)

@@ -1,0 +1,131 @@
+"""All models compared: what they cost, how they differ, how far their confidence can be trusted."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+from matplotlib.ticker import EngFormatter
+from matplotlib.transforms import Bbox
+
+from study.plots import style
+from study.plots.grids import annotated_map
+
+__all__ = ["accuracy_by_class", "cost", "differences", "reliability"]
+
+
+def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
+    """Draw the accuracy on each digit: by model, columns low, accuracy and high (0 to 1)."""
+    figure, (ax,) = style.canvas(height=4.6, title=title)
+    for index, (name, table) in enumerate(tables.items()):
+        x = np.arange(len(table)) + 0.18 * (index - (len(tables) - 1) / 2)
+        low, middle, high = (100 * table[column] for column in ("low", "accuracy", "high"))
+        look = {"fmt": style.MARKERS[index], "color": style.COLOURS[index], "capsize": 3, "lw": 1.5}
+        ax.errorbar(x, middle, yerr=[middle - low, high - middle], label=name, **look)
+    ax.set(xlabel="digit", ylabel="accuracy (%)", xticks=range(len(table)))
+    ax.grid(axis="y")
+    style.legend_below(figure)
+    return figure
+
+
+def cost(results: pd.DataFrame, families: Mapping[str, str], title: str) -> plt.Figure:
+    """Draw test accuracy over the number of parameters, and over the seconds of training. Each
+    point bears its model's name, in the colour of its family. The results have a row for each
+    model, as ``visualizations/results.csv``; a family is perhaps "recurrent".
+    """
+    family = results["model"].map(families)
+    palette = dict(zip(family.unique(), style.COLOURS, strict=False))
+    colours = list(family.map(palette))
+    low, middle, high = (100 * results[f"test {end}"] for end in ("low", "accuracy", "high"))
+    figure, axes = style.canvas(2, 1, height=4 + 0.3 * len(results), title=title)
+    style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
+    columns = {"parameters": EngFormatter(sep=""), "training seconds": "{x:g}"}
+    for ax, (column, fmt) in zip(axes, columns.items(), strict=True):
+        x = results[column]
+        ax.vlines(x, low, high, colors=colours, lw=1, alpha=0.6)
+        ax.scatter(x, middle, s=45, c=colours, zorder=3)
+        margin = max(2, (x.max() / x.min()) ** 0.2)  # room for names
+        ax.set(xscale="log", xlim=(x.min() / margin, x.max() * margin))
+        ax.set(xlabel=f"{column} (log scale)", ylabel="test accuracy,\n95 % interval (%)")
+        style.plain_ticks(ax.xaxis, fmt)
+        ax.grid()
+    figure.draw_without_rendering()  # names are placed on the final layout
+    for ax, column in zip(axes, columns, strict=True):
+        points = np.column_stack([results[column], low, middle, high])
+        _name_points(ax, points, list(results["model"]), colours)
+    return figure
+
+
+def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
+    """Write each name at the nearest place to its point where it covers no name, point or interval,
+    joined to the point by a thin line that crosses no name. Places lie on rings around the point.
+    Points have shape (N, 4): x, low end of the interval, y, high end.
+    """
+    pixels = ax.figure.dpi / 72  # in a point
+    lows, middles, highs = (ax.transData.transform(points[:, [0, y]]) for y in (1, 2, 3))
+    taken = [Bbox([low - 3, high + 3]) for low, high in zip(lows, highs, strict=True)]
+    taken += [Bbox([middle - 7, middle + 7]) for middle in middles]
+    angles = np.radians([0, 180, 20, -20, 160, -160, 45, -45, 135, -135, 70, -70, 110, -110])
+    ways = np.column_stack([np.cos(angles), np.sin(angles)])
+    steps = pixels * np.concatenate([radius * ways for radius in range(9, 400, 4)])
+    bounds, written = ax.get_window_extent(), []
+    look = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": style.SMALL}
+    for index in np.argsort(-points[:, 2], kind="stable"):
+        look["color"], middle = colours[index], middles[index]
+        line = {"arrowstyle": "-", "color": colours[index], "lw": 0.7, "shrinkA": 0}
+        name = ax.annotate(names[index], points[index, [0, 2]], (0, 0), arrowprops=line, **look)
+        half = Text.get_window_extent(name).size / 2 + pixels  # of the text without its line
+        for step in steps:
+            offset = step + np.array([np.sign(step[0]) * half[0], 0])
+            box = Bbox([middle + offset - half, middle + offset + half])
+            spots = middle + np.outer(np.linspace(0.3, 1, 9), step)
+            path = [Bbox([spot - 1, spot + 1]) for spot in spots]
+            inside = bounds.contains(*box.p0) and bounds.contains(*box.p1)
+            crosses = any(spot.count_overlaps(written) for spot in path)
+            if inside and not crosses and not box.count_overlaps(taken):
+                break
+        name.xyann = offset / pixels
+        taken += [box, *path]
+        written.append(box)
+
+
+def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Figure:
+    """Draw a map of p-values, models by models; the smaller, the darker. The models stand in the
+    order of their errors, which are written beside their names.
+    """
+    order = errors.loc[p_values.index].sort_values(kind="stable").index
+    cells = p_values.loc[order, order].where(np.tri(len(order), k=-1, dtype=bool))
+    texts = cells.map(lambda p: f"{p:.2f}".removeprefix("0") if p >= 0.01 else "")
+    levels = ("below 0.001", "0.001 to 0.01", "0.01 to 0.05", "0.05 or more")
+    colours = ("#08306b", "#4292c6", "#9ecae1", "#ececec")
+    limits = BoundaryNorm([0, 0.001, 0.01, 0.05, 1.001], 4)
+    figure, (ax,) = style.canvas(height=2.6 + 0.32 * len(order), title=title)
+    cells.index = [f"{name} ({errors[name]})" for name in order]
+    annotated_map(ax, cells, texts, cmap=ListedColormap(colours), norm=limits)
+    ax.set_xticks(ax.get_xticks(), order, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set(xlabel="model with fewer errors", ylabel="model with more errors (their number)")
+    patches = [Patch(color=c, label=level) for c, level in zip(colours, levels, strict=True)]
+    ax.legend(handles=patches, title="p-value", loc="upper right")
+    return figure
+
+
+def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: str) -> plt.Figure:
+    """Draw how often each model is right against how sure it is: by model, what
+    ``evaluation.calibration`` returns, and the expected calibration error (0 to 1).
+    """
+    across = min(4, len(bins))
+    height = 1 + 2.5 * -(-len(bins) // across)
+    figure, axes = style.canvas(len(bins), across, height=height, title=title, sharey=True)
+    for ax, (name, table) in zip(axes, bins.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color=style.GREY, ls="--", lw=1)
+        sizes = 12 + 18 * np.log10(table["count"])
+        ax.scatter(table["confidence"], table["accuracy"], s=sizes, color=style.BLUE, alpha=0.8)
+        heading = style.wrapped(name, 0.8 * style.WIDTH / across, 11)
+        ax.set_title(f"{heading}\nerror {errors[name]:.2%}", fontsize=11)
+        ax.grid()
+    figure.supxlabel("confidence (the larger a dot, the more images)", fontsize=11)
+    figure.supylabel("share that is right", fontsize=11)
+    return figure

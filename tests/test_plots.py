@@ -1,0 +1,304 @@
+"""Every figure draws from small made data, with all its text inside the canvas and readable."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from study import plots
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (40, 28, 28), np.uint8)
+LONG = "A title that says what was found, and that is much too long for one line of any figure here"
+MODELS = {
+    "CNN": "convolutional",
+    "CNN, with validation": "convolutional",
+    "CNN, augmented": "convolutional",
+    "deeper CNN, augmented": "convolutional",
+    "ensemble of five": "ensemble",
+    "small CNN, augmented": "convolutional",
+    "RNN": "recurrent",
+    "GRU": "recurrent",
+    "LSTM": "recurrent",
+    "BiLSTM": "recurrent",
+}
+TWENTY = MODELS | {f"{name}, distilled": family for name, family in MODELS.items()}
+
+
+def runs(num_epochs=1):
+    """A grid of five learning rates and two batch sizes, with a history of each run."""
+    grid = itertools.product((0.001, 0.003, 0.01, 0.03, 0.1), (256, 512), range(1, num_epochs + 1))
+    table = pd.DataFrame(grid, columns=["lr", "batch_size", "epoch"])
+    for column in ("train_loss", "valid_loss", "gradient_norm"):
+        table[column] = 0.02 + RNG.random(len(table)) / table["epoch"]
+    for column in ("train_accuracy", "valid_accuracy", "test_accuracy"):
+        table[column] = 0.99 + 0.01 * RNG.random(len(table))
+    return table
+
+
+def results(models):
+    """A row for each model, many with nearly the same accuracy and as many parameters."""
+    accuracy = 0.99 + 0.006 * RNG.random(len(models))
+    table = pd.DataFrame({"model": list(models), "test accuracy": accuracy})
+    table["parameters"] = RNG.choice([23_000, 230_000, 417_578, 420_000], len(models))
+    table["training seconds"] = RNG.choice([34.0, 42.0, 190.0, 3000.0], len(models))
+    return table.assign(**{"test low": accuracy - 0.002, "test high": accuracy + 0.0015})
+
+
+def cost(models):
+    return plots.cost(results(models), models, LONG)
+
+
+def differences(models):
+    p_values = 10.0 ** RNG.uniform(-5, 0, (len(models), len(models)))
+    errors = pd.Series(RNG.integers(30, 150, len(models)), index=list(models))
+    return plots.differences(pd.DataFrame(p_values, list(models), list(models)), errors, LONG)
+
+
+def reliability(models):
+    table = pd.DataFrame({"confidence": [0.4, 0.7, 1], "accuracy": [0, 0.8, 1]})
+    table["count"] = [1, 20, 9000]
+    return plots.reliability(dict.fromkeys(models, table), dict.fromkeys(models, 0.0021), LONG)
+
+
+def by_class(models):
+    accuracy = pd.Series(0.98 + 0.01 * RNG.random(10))
+    table = pd.DataFrame({"low": accuracy - 0.01, "accuracy": accuracy, "high": accuracy + 0.005})
+    return plots.accuracy_by_class(dict.fromkeys(models, table), LONG)
+
+
+def image_panels():
+    table = IMAGES.reshape(4, 10, 28, 28)
+    yield plots.image_panels({"ten of each": table, "strangest": table}, row_labels=list("0123"))
+    captions = [["0.5\nread as 8"] * 10] * 4
+    yield plots.image_panels({LONG: table}, captions=captions, row_labels=["shift (pixels)"] * 4)
+    layers = {"the image": IMAGES[:1, None], "first block": table[:2, :8, :14, :14]}
+    yield plots.image_panels(layers, below=True, borders=True, title=LONG)
+    means = {"mean": table[:1] / 255, "standard deviation": table[1:2] / 255}
+    yield plots.image_panels(means, below=True, cmap="viridis", colour_label="ink", title=LONG)
+    steps = [[IMAGES[0], IMAGES[0][:9, :], IMAGES[0][:, :9]]]
+    yield plots.image_panels({"steps": steps}, captions=[["picture", "ink found", "cropped"]])
+
+
+def gallery():
+    wrong = np.arange(40) % 3 == 0
+    captions = [f"9\nnot {i % 10}" if wrong[i] else "7" for i in range(40)]
+    yield plots.gallery(IMAGES, captions, LONG, framed=wrong, columns=20)
+    yield plots.gallery(IMAGES[:3], ["9 not 4, 100%\n8 of 9 right"] * 3, "Three mistakes")
+    yield plots.gallery(IMAGES[:0], [], "No mistake")
+
+
+def heat_maps():
+    maps = [("valid_loss", "validation loss\n(nats)", "min", ".4f")]
+    maps += [("valid_accuracy", "validation\naccuracy", "max", ".2%")]
+    yield plots.heat_maps(runs(), maps, LONG)
+    yield plots.heat_maps(runs().assign(valid_loss=[np.inf, np.nan] + [0.3] * 8), maps, "Two lost")
+    yield plots.heat_maps(runs().assign(valid_loss=np.nan), maps[:1], "All diverged")
+
+
+def confusion_matrices():
+    matrix = RNG.integers(0, 9, (10, 10)) + np.diag([1000] * 10)
+    yield plots.confusion_matrices({"training images": matrix * 5, "test images": matrix}, LONG)
+    yield plots.confusion_matrices({"test images": matrix}, "One matrix")
+
+
+def ink_position():
+    table = pd.DataFrame(RNG.random((50, 2)) + 13.5, columns=["row", "column"])
+    table[["height", "width"]] = RNG.integers(5, 21, (50, 2))
+    return plots.ink_position(table, IMAGES[0] / 255, LONG)
+
+
+def class_maps():
+    labels = np.repeat(np.arange(10), 5)
+    points = np.stack([labels % 4, labels // 4], 1) + 0.1 * RNG.random((50, 2))
+    title = "t-SNE: 92 % have a\nnearest neighbour of their class"
+    return plots.class_maps({title: points, f"{title} ": points}, labels)
+
+
+def by_seed():
+    table = pd.DataFrame(itertools.product(TWENTY, range(3)), columns=["step", "seed"])
+    table["error"] = RNG.random(len(table))
+    return plots.by_seed(table, "step", "error", "error on 12000 images (%)", LONG)
+
+
+def hindsight():
+    label = "final training loss (nats, log scale)"
+    return plots.hindsight(runs(), 3, "train_loss", label, LONG, 10_000)
+
+
+def learning_curves():
+    histories = runs(4).query("batch_size == 256 and lr < 0.03")
+    histories["network"] = histories["lr"].map({0.001: "RNN", 0.003: "GRU", 0.01: "LSTM"})
+    loss, norm = (
+        ("train_loss", "training loss (nats, log scale)"),
+        ("gradient_norm", "gradient norm"),
+    )
+    yield plots.learning_curves(histories, [loss, ("valid_loss", "validation loss"), norm], LONG)
+    yield plots.learning_curves(runs(4), [loss, norm], LONG, by=("lr", "batch_size"))
+
+
+def refusal():
+    shares = np.linspace(0, 0.1, 11)
+    curves = {kind: RNG.random(11) for kind in ("scribbles", "shapes", "letters", "clouds", "two")}
+    examples = {"digits refused": IMAGES[:12], "non-digits taken for digits": IMAGES[:4]}
+    return plots.refusal(curves, shares, 0.02, examples, LONG)
+
+
+def distance_histograms():
+    names = ("training image to its nearest other training image", "test image", "shifted")
+    return plots.distance_histograms({name: RNG.random(90) for name in names}, 0.2, LONG)
+
+
+def film_strip():
+    strips = {name: RNG.random((28, 10)) for name in ("RNN", "GRU", "LSTM")}
+    return plots.film_strip(IMAGES[0], 7, strips)
+
+
+def class_frequencies():
+    shares = pd.DataFrame({"training": RNG.random(10) + 9, "test": RNG.random(10) + 9})
+    return plots.class_frequencies(shares, LONG)
+
+
+def waterfall():
+    seconds = {"the usual loop": 75.6, "images in memory": 44, "channels last": 47.9, "batch": 4.4}
+    return plots.waterfall(pd.Series(seconds), LONG)
+
+
+EXAMPLES = {
+    "accuracy_by_class": lambda: by_class(list(MODELS)[:4]),
+    "accuracy_by_row": lambda: plots.accuracy_by_row(
+        {name: RNG.random(28) for name in ("RNN", "GRU", "LSTM")}, LONG
+    ),
+    "by_seed": by_seed,
+    "class_frequencies": class_frequencies,
+    "class_maps": class_maps,
+    "confusion_matrices": confusion_matrices,
+    "cost": lambda: [cost(MODELS), cost(TWENTY), cost({"CNN": "convolutional"})],
+    "differences": lambda: [differences(MODELS), differences(TWENTY), differences(["CNN", "RNN"])],
+    "distance_histograms": distance_histograms,
+    "film_strip": film_strip,
+    "gallery": gallery,
+    "heat_maps": heat_maps,
+    "hindsight": hindsight,
+    "image_panels": image_panels,
+    "ink_position": ink_position,
+    "learning_curves": learning_curves,
+    "refusal": refusal,
+    "reliability": lambda: [reliability(MODELS), reliability(TWENTY), reliability(["CNN"])],
+    "validation_curves": lambda: plots.validation_curves(runs(4), LONG),
+    "waterfall": waterfall,
+}
+
+
+def texts(figure):
+    """All text that the figure shows; of the ticks, the labels within the axes' limits."""
+    hidden = set()
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+            if not low <= tick.get_loc() <= high:
+                hidden |= {tick.label1, tick.label2}
+    found = figure.findobj(lambda artist: isinstance(artist, Text) and artist not in hidden)
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+def corners(text):
+    """The four corners of a text in pixels, one pixel within its edges."""
+    angle, rotated = text.get_rotation(), text.get_rotation() % 90 != 0
+    if rotated:  # its own rectangle, not the upright one around it
+        assert text.get_rotation_mode() == "anchor"
+        text.set_rotation(0)
+    box = Text.get_window_extent(text)
+    text.set_rotation(angle)
+    box = box.padded(-1).corners()
+    if not rotated:
+        return box
+    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    anchor = text.get_transform().transform(text.get_position())
+    return anchor + (box - anchor) @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+def overlap(first, second):
+    """Whether two rectangles overlap: no side of either separates them."""
+    for box in (first, second):
+        for edge in (box[1] - box[0], box[2] - box[0]):
+            a, b = first @ edge, second @ edge
+            if a.max() <= b.min() or b.max() <= a.min():
+                return False
+    return True
+
+
+def faults(figure):
+    """What cannot be read in a figure: text that is cut, overlapped, or smaller than 9 points."""
+    figure.canvas.draw()
+    shown = [(text.get_text(), corners(text)) for text in texts(figure)]
+    width, height = figure.canvas.get_width_height()
+    found = [f"smaller than 9 points: {t.get_text()}" for t in texts(figure) if t.get_size() < 9]
+    found += [
+        f"outside the canvas: {name}"
+        for name, box in shown
+        if (box < -1).any() or (box > (width + 1, height + 1)).any()
+    ]
+    found += [
+        f"overlapping: {a} and {b}"
+        for (a, first), (b, second) in itertools.combinations(shown, 2)
+        if overlap(first, second)
+    ]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with plt.style.context("study.plots.paper"):
+        yield
+    plt.close("all")
+
+
+@pytest.mark.filterwarnings("error")  # Matplotlib warns if there is no room for the axes
+@pytest.mark.parametrize("name", sorted(set(plots.__all__) - {"save"}))
+def test_every_figure_can_be_read_and_saved(name, tmp_path):
+    assert name in EXAMPLES, f"plots.{name} needs an example"
+    figures = EXAMPLES[name]()
+    for figure in [figures] if isinstance(figures, plt.Figure) else figures:
+        plots.save(figure, name, tmp_path / "new folder")
+        picture = plt.imread(tmp_path / "new folder" / f"{name}.png")
+        assert picture.shape[1] == 1035  # 9 inches: at GitHub's width a point is a point
+        assert faults(figure) == []
+
+
+def test_unreadable_text_is_found():
+    figure, ax = plt.subplots()
+    ax.text(0.2, 0.5, "one text")
+    ax.text(0.2, 0.51, "another")
+    ax.text(0.5, 0.2, "tiny", fontsize=6)
+    ax.annotate("gone", (2, 0.1), annotation_clip=False)
+    ax.set_xlim(0, 1)
+    ax.set_xticks([0, 0.001], ["first tick", "second tick"])
+    assert sorted(faults(figure)) == [
+        "outside the canvas: gone",
+        "overlapping: first tick and second tick",
+        "overlapping: one text and another",
+        "smaller than 9 points: tiny",
+    ]
+
+
+def test_rotated_texts_are_judged_by_their_own_rectangles():
+    figure, ax = plt.subplots()
+    style = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    names = [ax.text(x, 0.5, "a name of some length", **style) for x in (0.5, 0.6)]
+    assert faults(figure) == []
+    names[1].set_x(0.51)
+    assert faults(figure) == ["overlapping: a name of some length and a name of some length"]
+
+
+def test_the_style_changes_nothing_by_being_imported():
+    with plt.rc_context():
+        plt.rcdefaults()
+        before = dict(plt.rcParams)
+        import importlib
+
+        importlib.reload(plots)
+        assert dict(plt.rcParams) == before
