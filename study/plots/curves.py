@@ -84,7 +84,7 @@ def refusal(
     ax.set(xlabel="real digits refused (%)", ylabel="non-digits refused (%)", ylim=(0, 102))
     ax.set_xlim(0, 100 * digits_refused.max())
     ax.grid()
-    ax.legend(framealpha=1, ncols=2, loc="lower right")
+    ax.legend(frameon=True, framealpha=1, edgecolor="white", ncols=2, loc="lower right")
     draw_images(table, [images[:10] for images in examples.values()], limits=(0, 255))
     labels = [style.wrapped(name, 1.3) for name in examples]
     table.set_yticks(0.5 + 1.07 * np.arange(len(labels)), labels)

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from study.plots import style
 
@@ -61,7 +62,8 @@ def image_panels(
         if below or ax is axes[0]:
             ax.set_yticks(np.arange(len(labels)) * pitch + 0.5, labels)
         if colour_label:
-            figure.colorbar(drawn, ax=ax, label=colour_label, pad=0.01, fraction=0.05)
+            place = {"pad": 0.01, "fraction": 0.05, "ticks": MaxNLocator(3)}
+            figure.colorbar(drawn, ax=ax, label=colour_label, **place)
     return style.trim(figure, axes, below)
 
 
@@ -143,7 +145,7 @@ def class_maps(maps: dict[str, np.ndarray], labels: np.ndarray) -> plt.Figure:
     to 9. Each class has a colour, and its digit in its middle.
     """
     figure, axes = style.canvas(len(maps), height=7)
-    colours = np.array([*style.COLOURS, "#f0e442", "#8c510a", "#c7a17a"])
+    colours = np.array([*style.COLOURS, "#332288", "#882255", "#999933"])
     for ax, (title, points) in zip(axes, maps.items(), strict=True):
         ax.scatter(*points.T, s=7, c=colours[labels], linewidths=0)
         for label in np.unique(labels):

@@ -40,9 +40,11 @@ def canvas(
 def trim(figure: plt.Figure, axes: list[plt.Axes], below: bool = False) -> plt.Figure:
     """Cut the blank above and below axes that keep their aspect ratio, and return the figure."""
     figure.draw_without_rendering()
-    heights = [ax.get_tightbbox().height + 12 for ax in axes]
+    heights = [ax.get_tightbbox().height + 14 for ax in axes]
+    bars = [bar.yaxis.label.get_window_extent().height + 14 for bar in figure.axes[len(axes) :]]
+    rows = map(max, heights, bars or heights) if below else [max(heights + bars)]
     title = sum(text.get_window_extent().height + 10 for text in figure.texts)
-    figure.set_figheight((title + (sum(heights) if below else max(heights))) / figure.dpi)
+    figure.set_figheight((title + sum(rows)) / figure.dpi)
     return figure
 
 
