@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -46,6 +51,36 @@ def predict(
     return torch.cat(outputs).cpu()
 
 
+def predict_on_all_cores(
+    model: nn.Module, images: torch.Tensor, *, precision: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Return what ``predict`` returns with one thread, sooner: each core computes whole batches.
+
+    Args:
+        model: a network in eval mode, on the CPU.
+        images, precision: see ``predict``.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(joblib.cpu_count(only_physical_cores=True)) as pool:
+            batches = images.split(256)  # those of predict
+            return torch.cat(list(pool.map(partial(predict, model, precision=precision), batches)))
+    finally:
+        torch.set_num_threads(before)
+
+
+def predict_shifted(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities (N, 10) by test-time augmentation.
+
+    They come from the mean probabilities over each image as it is and moved by one pixel in each
+    of the four directions.
+    """
+    moves = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
+    looks = [predict(model, images.roll(move, dims=(1, 2))).softmax(1) for move in moves]
+    return (sum(looks) / len(moves)).log()
+
+
 def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     """Return mean cross-entropy (nats) and accuracy (0 to 1) over all N images.
 
@@ -77,6 +112,26 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def interval_text(low: float, high: float) -> str:
+    """Return an interval of accuracies (0 to 1) as it is written everywhere."""
+    return f"{low:.2%} to {high:.2%}"
+
+
+def accuracy_text(correct: int, total: int) -> str:
+    """Return an accuracy with its 95 % interval and its number of images, for a printed line."""
+    interval = interval_text(*wilson_interval(correct, total))
+    return f"{correct / total:.2%} (95 % interval {interval}, n = {total})"
+
+
+def accuracy_columns(correct: int, total: int) -> dict[str, object]:
+    """Return an accuracy with its 95 % interval as the cells of a table."""
+    return {
+        "accuracy": f"{correct / total:.2%}",
+        "95 % interval": interval_text(*wilson_interval(correct, total)),
+        "errors": total - correct,
+    }
+
+
 def evaluate(model: nn.Module, digits: Digits) -> tuple[float, float]:
     """Return loss and accuracy of a network on ``digits``, in float32."""
     return loss_and_accuracy(predict(model, digits.images), digits.labels)
@@ -85,8 +140,8 @@ def evaluate(model: nn.Module, digits: Digits) -> tuple[float, float]:
 def mcnemar(correct_a: torch.Tensor, correct_b: torch.Tensor) -> float:
     """Return the p-value of the exact McNemar test between two models on the same images.
 
-    Only images that one model has right and the other wrong tell the two apart; were the models
-    equally good, each such image would be a fair coin (McNemar 1947).
+    Only the images that exactly one of the two gets right tell them apart. If the models were
+    equally good, each of these would go to either with probability one half (McNemar 1947).
 
     Args:
         correct_a: bool, shape (N,): whether the first model is right on each image.
@@ -96,11 +151,62 @@ def mcnemar(correct_a: torch.Tensor, correct_b: torch.Tensor) -> float:
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
 
-def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) -> pd.DataFrame:
-    """Return how often a model is right where it is so and so sure (Guo et al. 2017).
+def mcnemar_table(correct: Mapping[str, torch.Tensor]) -> pd.DataFrame:
+    """Return the p-values of ``mcnemar`` between all models: square, with a row for each.
 
-    The confidence of an answer is the largest of its ten probabilities; bins are of equal width
-    from 0 to 1, those without an image are left out.
+    Args:
+        correct: by model, bool, shape (N,): whether it is right on each image.
+    """
+    return pd.DataFrame(
+        {a: {b: mcnemar(correct[a], correct[b]) for b in correct} for a in correct},
+        index=list(correct),
+    )
+
+
+def accuracy_by_class(labels: torch.Tensor, predictions: torch.Tensor) -> pd.DataFrame:
+    """Return the accuracy on each of the ten classes, with its 95 % interval.
+
+    Args:
+        labels, predictions: int, shape (N,).
+
+    Returns:
+        One row for each class: ``images``, and ``accuracy``, ``low`` and ``high`` (0 to 1), which
+        are NaN for a class without images.
+    """
+    rows = []
+    for label in range(10):
+        members = predictions[labels == label]
+        correct, total = int((members == label).sum()), len(members)
+        low, high = wilson_interval(correct, total) if total else (np.nan, np.nan)
+        accuracy = correct / total if total else np.nan
+        rows.append({"images": total, "accuracy": accuracy, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def mistakes(logits: Mapping[str, torch.Tensor], labels: torch.Tensor, model: str) -> pd.DataFrame:
+    """Return the images that one model gets wrong, the most confident mistake first.
+
+    Args:
+        logits: by model, those of all models, float (N, 10).
+        labels: int64, shape (N,).
+
+    Returns:
+        One row for each mistake, with the image's index: ``label``, ``answer``, ``confidence``
+        (0 to 1), and ``others_right``: how many of the other models are right.
+    """
+    confidence, answers = logits[model].softmax(1).max(1)
+    right = torch.stack([values.argmax(1) == labels for values in logits.values()]).sum(0)
+    columns = {"label": labels, "answer": answers, "confidence": confidence, "others_right": right}
+    table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
+    wrong = table[table["answer"] != table["label"]]
+    return wrong.sort_values("confidence", ascending=False, kind="stable")
+
+
+def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) -> pd.DataFrame:
+    """Return how often a model is right at each level of confidence (Guo et al. 2017).
+
+    The confidence of an answer is the largest of its ten probabilities. Bins have equal width,
+    from 0 to 1; those without an image are left out.
 
     Returns:
         One row a bin: ``confidence`` and ``accuracy`` (means, 0 to 1) and ``count`` (images).
@@ -113,7 +219,7 @@ def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) 
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Return the mean distance of confidence and accuracy over all images (0 to 1).
+    """Return the mean distance between confidence and accuracy over all images (0 to 1).
 
     Args:
         bins: what ``calibration`` returns.

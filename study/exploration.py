@@ -1,8 +1,8 @@
-"""Images -> what can be said of them before any network is trained.
+"""Images -> what can be said about them before any network is trained.
 
 Everything here works on pixels alone. Distances are Euclidean distances between images scaled to
-unit length, so that a thick pen and a thin one are compared by what they drew: 0 for the same
-drawing, sqrt(2) for two images without a pixel of ink in common.
+unit length, so that the thickness of the pen hardly matters: 0 for the same drawing, sqrt(2) for
+two images that share no pixel of ink.
 """
 
 from __future__ import annotations
@@ -14,16 +14,44 @@ import pandas as pd
 import torch
 from scipy import ndimage
 from sklearn.base import ClassifierMixin
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
+from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import TSNE
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, normalize
 
-from study.evaluation import wilson_interval
+from study.augmentation import NODES, transform
+from study.evaluation import accuracy_columns
 from study.mnist import Digits
+
+SETS = ["train-train", "train-test", "test-test"]  # which sets the images of a pair come from
 
 
 def flatten(images: torch.Tensor) -> np.ndarray:
     """Turn uint8 images (N, 28, 28) into what scikit-learn takes: float32 (N, 784) in [0, 1]."""
     return images.numpy().reshape(len(images), -1).astype(np.float32) / 255
+
+
+def unit_vectors(images: torch.Tensor) -> np.ndarray:
+    """Turn uint8 images (N, 28, 28) into float32 vectors (N, 784) of length 1."""
+    return normalize(flatten(images))
+
+
+def describe(digits: Digits) -> dict[str, object]:
+    """Return how many images there are, of what kind, and how much of them is ink."""
+    pixels = digits.images
+    return {
+        "images": len(digits),
+        "shape": "x".join(map(str, pixels.shape[1:])),
+        "dtype": str(pixels.dtype),
+        "value range": f"{pixels.min()} to {pixels.max()}",
+        "paper: pixels of 0 (%)": f"{100 * (pixels == 0).float().mean():.1f}",
+        "edges: from 1 to 239 (%)": f"{100 * ((pixels > 0) & (pixels < 240)).float().mean():.1f}",
+        "full ink: 240 and more (%)": f"{100 * (pixels >= 240).float().mean():.1f}",
+        "pixels that never have ink": int((pixels.amax(0) == 0).sum()),
+    }
 
 
 def ink_positions(images: torch.Tensor) -> pd.DataFrame:
@@ -37,20 +65,25 @@ def ink_positions(images: torch.Tensor) -> pd.DataFrame:
         pixel (the middle of the image is at 13.5), and ``height`` and ``width`` of the smallest
         box around all ink.
     """
-    positions = []
-    for image in images.numpy():
-        rows, columns = ndimage.find_objects((image > 0).astype(np.uint8))[0]
-        size = (rows.stop - rows.start, columns.stop - columns.start)
-        positions.append((*ndimage.center_of_mass(image), *size))
-    return pd.DataFrame(positions, columns=["row", "column", "height", "width"])
+    values, pixels = images.numpy(), np.arange(28)
+    mass = values.sum((1, 2), dtype=np.int64)
+    rows, columns = (values.sum(axis, dtype=np.int64) for axis in (2, 1))  # (N, 28) each
+    return pd.DataFrame(
+        {
+            "row": rows @ pixels / mass,
+            "column": columns @ pixels / mass,
+            "height": 28 - (rows > 0).argmax(1) - (rows[:, ::-1] > 0).argmax(1),
+            "width": 28 - (columns > 0).argmax(1) - (columns[:, ::-1] > 0).argmax(1),
+        }
+    )
 
 
 def strangeness(vectors: np.ndarray, labels: np.ndarray, num_neighbours: int) -> np.ndarray:
     """Return each image's mean distance to its nearest neighbours of the same class, shape (N,).
 
-    Small where many have written the same, large where nobody else has. Unlike the distance to
-    the mean of the class it knows that a class may have several ways of writing (Ramaswamy et al.
-    2000, "Efficient algorithms for mining outliers", use it to find outliers).
+    It is small for a form that many writers share, and large for one that nobody else has. Unlike
+    the distance to the mean of the class, it allows for several forms in one class. Ramaswamy et
+    al. (2000, "Efficient algorithms for mining outliers") use it to find outliers.
 
     Args:
         vectors: float, shape (N, D).
@@ -61,9 +94,15 @@ def strangeness(vectors: np.ndarray, labels: np.ndarray, num_neighbours: int) ->
     for label in np.unique(labels):
         members = labels == label
         search = NearestNeighbors(n_neighbors=num_neighbours, algorithm="brute")
-        distances, _ = search.fit(vectors[members]).kneighbors()  # each without itself
+        distances, _ = search.fit(vectors[members]).kneighbors()  # excludes the image itself
         scores[members] = distances.mean(1)
     return scores
+
+
+def tsne(points: np.ndarray, seed: int, perplexity: float, iterations: int) -> np.ndarray:
+    """Return a t-SNE map (N, 2) of points (N, D), started from their principal components."""
+    model = TSNE(init="pca", perplexity=perplexity, max_iter=iterations, random_state=seed)
+    return model.fit_transform(points)
 
 
 def neighbour_agreement(points: np.ndarray, labels: np.ndarray) -> float:
@@ -73,12 +112,12 @@ def neighbour_agreement(points: np.ndarray, labels: np.ndarray) -> float:
 
 
 def shift_distances(images: torch.Tensor, pixels: float) -> np.ndarray:
-    """Return the distance, shape (N,), of each image to itself moved right by some ``pixels``.
+    """Return the distance, shape (N,), from each image to its own copy moved right by ``pixels``.
 
-    Between pixels values are interpolated linearly.
+    Values between pixels are interpolated linearly.
     """
     moved = ndimage.shift(images.numpy() / 255.0, (0, 0, pixels), order=1)
-    return _lengths(normalize(flatten(images)) - normalize(moved.reshape(len(moved), -1)))
+    return _lengths(unit_vectors(images) - normalize(moved.reshape(len(moved), -1)))
 
 
 def nearest_others(
@@ -86,16 +125,21 @@ def nearest_others(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return distances and indices, both (N, num_candidates), of each vector's nearest others.
 
-    The candidates are the nearest in a projection, where the search is an order of magnitude
-    faster. They are then compared in full and sorted, nearest first.
+    The candidates are the nearest in a projection, where the search is ten times as fast. Their
+    distances are then computed in full, and they are sorted, nearest first.
 
     Args:
         vectors: float, shape (N, D).
         projected: float, shape (N, fewer), an orthogonal projection of ``vectors``.
     """
     search = NearestNeighbors(n_neighbors=num_candidates, algorithm="brute").fit(projected)
-    candidates = search.kneighbors(return_distance=False)  # each without itself
-    distances = np.stack([_lengths(vectors - vectors[column]) for column in candidates.T], axis=1)
+    candidates = search.kneighbors(return_distance=False)  # excludes the vector itself
+    distances = np.empty(candidates.shape, dtype=vectors.dtype)
+    for start in range(0, len(vectors), 512):  # few enough to stay in the processor's cache
+        block = slice(start, start + 512)
+        for column in range(num_candidates):
+            others = vectors[candidates[block, column]]
+            distances[block, column] = _lengths(vectors[block] - others)
     order = distances.argsort(axis=1, kind="stable")
     return np.take_along_axis(distances, order, 1), np.take_along_axis(candidates, order, 1)
 
@@ -103,12 +147,12 @@ def nearest_others(
 def close_pairs(
     distances: np.ndarray, indices: np.ndarray, labels: np.ndarray, num_train: int
 ) -> pd.DataFrame:
-    """Return the pairs that ``nearest_others`` found, closest first, each once.
+    """Return the pairs that ``nearest_others`` found, each once, closest first.
 
     Args:
         distances, indices: float and int, shape (N, num_candidates).
-        labels: int, shape (N,): those of the training images, then those of the test images.
-        num_train: how many of the N are training images.
+        labels: int, shape (N,), of the training images and then of the test images.
+        num_train: number of training images among the N.
 
     Returns:
         ``first``, ``second`` (from 0 to N - 1), ``distance``, ``first_label``, ``second_label``
@@ -118,13 +162,81 @@ def close_pairs(
     first, second = np.minimum(one, other), np.maximum(one, other)
     pairs = pd.DataFrame({"first": first, "second": second, "distance": distances.ravel()})
     pairs = pairs.drop_duplicates(["first", "second"]).sort_values("distance", kind="stable")
-    names = np.array(["train-train", "train-test", "test-test"])
     num_test = (pairs["first"] >= num_train).astype(int) + (pairs["second"] >= num_train)
     return pairs.assign(
         first_label=labels[pairs["first"]],
         second_label=labels[pairs["second"]],
-        sets=names[num_test],
+        sets=np.array(SETS)[num_test],
     ).reset_index(drop=True)
+
+
+def count_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Count pairs, one row for each combination of sets.
+
+    Args:
+        pairs: some of what ``close_pairs`` returns.
+
+    Returns:
+        A column for each label from 0 to 9 (of the first image), and "different labels".
+    """
+    table = pd.crosstab(pairs["sets"], pairs["first_label"])
+    table = table.reindex(index=SETS, columns=range(10), fill_value=0)
+    different = pairs["first_label"] != pairs["second_label"]
+    table["different labels"] = different.groupby(pairs["sets"]).sum().reindex(SETS, fill_value=0)
+    return table.rename_axis(index="pairs", columns="label")
+
+
+def yardsticks(
+    num_components: int, num_neighbours: int, logistic_strength: float
+) -> dict[str, ClassifierMixin]:
+    """Return scikit-learn's classifiers that a network has to beat, by name, not yet fitted.
+
+    Args:
+        num_components: principal components of the classifiers that work on those.
+        num_neighbours: neighbours that vote.
+        logistic_strength: inverse of the L2 penalty.
+    """
+    return {
+        "most frequent class": DummyClassifier(),
+        "nearest mean digit": make_pipeline(
+            PCA(num_components, svd_solver="covariance_eigh"),  # drops pixels that never vary
+            NearestCentroid(),
+        ),
+        "logistic regression": make_pipeline(
+            StandardScaler(with_std=False),  # centred pixels halve the number of iterations
+            LogisticRegression(C=logistic_strength, max_iter=1000),
+        ),
+        "nearest neighbours, pixels": KNeighborsClassifier(num_neighbours, algorithm="brute"),
+        "nearest neighbours, components": make_pipeline(
+            PCA(num_components, svd_solver="covariance_eigh"),
+            KNeighborsClassifier(num_neighbours, algorithm="brute"),
+        ),
+    }
+
+
+def distortion_strip(image: torch.Tensor, name: str, amounts: list[float]) -> torch.Tensor:
+    """Return one image under one transform of each strength, float (len(amounts), 1, 28, 28).
+
+    Args:
+        image: float, shape (1, 1, 28, 28).
+        name: an argument of ``augmentation.transform``. A shift is to the right; an elastic
+            distortion is a fixed random one, scaled.
+        amounts: in the unit of that argument.
+    """
+    values, zeros = torch.tensor(amounts, dtype=torch.float), torch.zeros(len(amounts))
+    settings = {
+        "rotation": zeros,
+        "scale": zeros + 1,
+        "shear": zeros,
+        "shift": zeros,
+        "elastic": None,
+    }
+    if name == "elastic":
+        field = torch.randn(1, 2, NODES, NODES, generator=torch.Generator().manual_seed(0))
+        values = values[:, None, None, None] * field
+    settings[name] = values
+    settings["shift"] = torch.stack([settings["shift"], zeros], dim=1)
+    return transform(image.expand(len(amounts), -1, -1, -1), **settings)
 
 
 def fit_and_predict(
@@ -132,7 +244,8 @@ def fit_and_predict(
 ) -> tuple[np.ndarray, float]:
     """Fit a scikit-learn classifier and return its labels for ``test``, and processor seconds.
 
-    Processor seconds are summed over all cores: they depend less on what else the machine does.
+    Processor seconds are summed over all cores. They depend less than elapsed time on what else
+    the machine is doing.
     """
     start = time.process_time()
     model.fit(flatten(train.images), train.labels.numpy())
@@ -141,18 +254,13 @@ def fit_and_predict(
 
 
 def score(predictions: np.ndarray, labels: np.ndarray) -> dict[str, object]:
-    """Return accuracy (%) with its 95 % Wilson interval, and errors in both halves of the set.
+    """Return accuracy, its 95 % interval and the errors, also those in each half of the set.
 
     Args:
         predictions, labels: int, shape (N,).
     """
-    wrong = predictions != labels
-    low, high = wilson_interval(int((~wrong).sum()), len(labels))
-    half = len(labels) // 2
-    return {
-        "test accuracy (%)": f"{100 * (1 - wrong.mean()):.2f}",
-        "95 % interval": f"{100 * low:.2f} to {100 * high:.2f}",
-        "errors": int(wrong.sum()),
+    wrong, half = predictions != labels, len(labels) // 2
+    return accuracy_columns(int((~wrong).sum()), len(labels)) | {
         "in first half": int(wrong[:half].sum()),
         "in second half": int(wrong[half:].sum()),
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import joblib
+import numpy as np
 import pandas as pd
 import psutil
 from loky import get_reusable_executor, process_executor
@@ -123,7 +124,8 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
     Raises:
         NoneConverged: every run diverged.
     """
-    finished = runs[runs["status"] == "finished"]
+    # Weights may become NaN in the very last step, which no loss of the history has seen.
+    finished = runs[(runs["status"] == "finished") & np.isfinite(runs[by])]
     if finished.empty:
         raise NoneConverged(
             f"None of the {len(runs)} runs converged: the loss became infinite or NaN in each. "

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import joblib
 import pandas as pd
+import torch
+from torch import nn
 
+from network import Ensemble
+from study import evaluation
 from study.files import write_between
 
 
@@ -36,6 +40,60 @@ NAMES = Names(
     }
 )
 
+README_ROWS = 14  # the README's table shows the first models only
+
+
+def names(files: Sequence[str]) -> dict[str, str]:
+    """Return the files by the names of their models.
+
+    Raises:
+        ValueError: two models would have the same name.
+    """
+    by_name = {NAMES[file]: file for file in files}
+    if len(by_name) < len(files):
+        raise ValueError(f"two of these models have the same name: {', '.join(files)}")
+    return by_name
+
+
+def family(model: nn.Module) -> str:
+    """Return "ensemble", "recurrent", "convolutional" or "other", by the layers of a network."""
+    if isinstance(model, Ensemble):
+        return "ensemble"
+    kinds = {"recurrent": nn.RNNBase, "convolutional": nn.Conv2d}
+    layers = list(model.modules())
+    found = [name for name, kind in kinds.items() if any(isinstance(x, kind) for x in layers)]
+    return found[0] if found else "other"
+
+
+def result_row(
+    model: nn.Module,
+    history: pd.DataFrame,
+    *,
+    train: tuple[torch.Tensor, torch.Tensor],
+    test: tuple[torch.Tensor, torch.Tensor],
+    valid: tuple[torch.Tensor, torch.Tensor] | None,
+) -> dict[str, float | None]:
+    """Return one row of the results, as numbers (see ``result_table``).
+
+    Args:
+        history: one row an epoch, with its seconds.
+        train, test, valid: logits and labels of the images that the model was trained on, of the
+            test images, and of the images that chose it, None where there were none.
+    """
+    errors = len(test[1]) - evaluation.num_correct(*test)
+    low, high = evaluation.wilson_interval(len(test[1]) - errors, len(test[1]))
+    return {
+        "parameters": evaluation.num_parameters(model),
+        "epochs": len(history),
+        "training seconds": round(history["seconds"].sum()),
+        "train accuracy": evaluation.loss_and_accuracy(*train)[1],
+        "validation accuracy": evaluation.loss_and_accuracy(*valid)[1] if valid else None,
+        "test accuracy": 1 - errors / len(test[1]),
+        "test low": low,
+        "test high": high,
+        "errors": errors,
+    }
+
 
 def result_table(results: pd.DataFrame) -> pd.DataFrame:
     """Return the results as they are published: one row a model, every number as text.
@@ -48,7 +106,7 @@ def result_table(results: pd.DataFrame) -> pd.DataFrame:
     def percent(column: str) -> pd.Series:
         return results[column].map(lambda x: "-" if pd.isna(x) else f"{x:.2%}")
 
-    interval = percent("test low") + " to " + percent("test high")
+    limits = zip(results["test low"], results["test high"], strict=True)
     return pd.DataFrame(
         {
             "model": results["model"],
@@ -58,7 +116,7 @@ def result_table(results: pd.DataFrame) -> pd.DataFrame:
             "train accuracy": percent("train accuracy"),
             "validation accuracy": percent("validation accuracy"),
             "test accuracy": percent("test accuracy"),
-            "95 % interval": interval,
+            "95 % interval": [evaluation.interval_text(*pair) for pair in limits],
             "errors": results["errors"].map("{:.0f}".format),
         }
     )

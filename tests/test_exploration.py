@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.preprocessing import normalize
 
-from study import exploration
+from study import exploration, mnist
+from study.mnist import Digits
 
 
 def test_ink_positions():
@@ -59,6 +61,51 @@ def test_nearest_others_and_close_pairs_by_brute_force(few):
     assert (pairs["first_label"] == labels[pairs["first"]]).all()
 
 
+def test_nearest_others_are_found_in_a_projection(few):
+    """Whatever the block that a vector lies in, its distances are those of the full vectors."""
+    vectors = exploration.unit_vectors(few[0].images)  # more than one block
+    projected = vectors[:, 300:500]
+    distances, indices = exploration.nearest_others(vectors, projected, num_candidates=3)
+    assert len(vectors) > 512
+    assert (np.diff(distances, axis=1) >= 0).all()
+    full = np.linalg.norm(vectors[:, None] - vectors[indices], axis=2)
+    assert np.array_equal(distances, full)
+    assert (indices != np.arange(len(vectors))[:, None]).all()
+
+
+def test_count_pairs():
+    pairs = pd.DataFrame(
+        {
+            "first_label": [1, 1, 4, 1],
+            "second_label": [1, 7, 4, 1],
+            "sets": ["train-train", "train-train", "train-test", "train-test"],
+        }
+    )
+    table = exploration.count_pairs(pairs)
+    assert table.loc["train-train", [1, 4, 7, "different labels"]].tolist() == [2, 0, 0, 1]
+    assert table.loc["train-test", [1, 4, 7, "different labels"]].tolist() == [1, 1, 0, 0]
+    assert (table.loc["test-test"] == 0).all()
+
+
+def test_describe():
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    images[0, :14], images[1, 0, 0] = 255, 100
+    description = exploration.describe(Digits(images, torch.zeros(2)))
+    assert description["value range"] == "0 to 255"
+    assert description["full ink: 240 and more (%)"] == "25.0"
+    assert description["pixels that never have ink"] == 14 * 28
+
+
+def test_every_yardstick_beats_the_most_frequent_class(few):
+    train, test = few
+    errors = {}
+    for name, model in exploration.yardsticks(20, 3, 0.1).items():
+        predictions, _ = exploration.fit_and_predict(model, train, test)
+        errors[name] = exploration.score(predictions, test.labels.numpy())["errors"]
+    assert len(errors) == 5
+    assert max(errors, key=errors.get) == "most frequent class"
+
+
 def test_fit_and_predict_and_score(few):
     train, test = few
     predictions, seconds = exploration.fit_and_predict(DummyClassifier(), train, test)
@@ -66,3 +113,16 @@ def test_fit_and_predict_and_score(few):
     wrong = int((test.labels != train.labels.mode().values).sum())
     assert score["errors"] == wrong == score["in first half"] + score["in second half"]
     assert seconds >= 0
+
+
+@pytest.mark.parametrize("name", ["rotation", "scale", "shear", "shift", "elastic"])
+def test_distortion_strip_begins_with_the_image_and_grows(few, name):
+    image = mnist.to_float(few[0].images[:1])
+    amounts = [1, 0.7, 0.4] if name == "scale" else [0, 3, 10]
+    strip = exploration.distortion_strip(image, name, amounts)
+    assert strip.shape == (3, 1, 28, 28)
+    assert torch.allclose(strip[:1], image, atol=1e-5)
+    change = (strip - image).abs().sum((1, 2, 3))
+    assert 0 < change[1] < change[2]
+    if name == "shift":
+        assert torch.allclose(strip[1, 0, :, 3:], image[0, 0, :, :-3], atol=1e-5)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
+import shutil
 
+import joblib
+import matplotlib.pyplot as plt
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 
 from conftest import ROOT
+from study import knobs, plots
+from study.grid_search import NoneConverged
 
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("*.ipynb"))
 
@@ -87,6 +94,13 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def settings_of(name):
+    """The committed settings of a notebook, by name."""
+    settings = {}
+    exec(code_cells(read(name))[0].source, {}, settings)
+    return settings
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_runs_with_tiny_settings(name, repository, monkeypatch):
     monkeypatch.chdir(repository)
@@ -97,6 +111,168 @@ def test_runs_with_tiny_settings(name, repository, monkeypatch):
         progress_bar=False,
         cwd=repository,
     )
+
+
+@pytest.fixture
+def execute(repository, monkeypatch):
+    """A function that executes a notebook in this process, as quickly as possible."""
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(joblib, "cpu_count", lambda **_: 1)  # no other processes
+
+    def run(name, settings):
+        first, *others = code_cells(read(name))
+        values = {}
+        with plt.rc_context():
+            for source in (first.source, *(cell.source for cell in others)):
+                exec(source, values)
+                if source is first.source:
+                    values |= settings
+                plt.close("all")
+
+    return run
+
+
+@pytest.mark.parametrize("rate", [1e12, 1e30])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("train.ipynb", "learning_rates"),
+        ("train_with_validation.ipynb", "learning_rates"),
+        ("train_with_rnns.ipynb", "search_learning_rates"),
+    ],
+)
+def test_says_that_no_run_converged(execute, name, setting, rate):
+    with pytest.raises(NoneConverged, match="Lower the learning rates in the settings cell"):
+        execute(name, TINY[name] | {setting: [rate]})
+
+
+def test_says_so_where_only_the_last_step_diverged(execute):
+    settings = {"learning_rates": [1e12], "batch_sizes": [600]}  # one step
+    with pytest.raises(NoneConverged):
+        execute("train.ipynb", TINY["train.ipynb"] | settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("train.ipynb", {"learning_rates": [1e12, 0.001]}),
+        ("train_with_validation.ipynb", {"learning_rates": [1e12, 0.001]}),
+        ("train_with_rnns.ipynb", {"search_learning_rates": [1e12, 0.01], "num_epochs": 1}),
+    ],
+)
+def test_goes_on_with_the_runs_that_converged(execute, name, settings):
+    execute(name, TINY[name] | settings)
+
+
+def test_exploration_runs_at_the_limits_of_its_settings(execute):
+    limits = {"num_components": 100, "num_close_neighbours": 4, "num_samples": 5}
+    limits |= {"num_extremes": 5, "num_candidates": 1, "knn_neighbours": 100}
+    smallest = {"num_train_images": 100, "num_test_images": 50, "num_map_images": 50}
+    smallest |= {"tsne_perplexity": 16, "tsne_iterations": 250, "shifts": [1]}
+    execute("data_exploration.ipynb", limits | smallest)
+
+
+@pytest.fixture
+def own_models(repository):
+    """Names of fifteen more files in the models folder of the copy."""
+    files = [repository / "models" / f"mine{index}.pt" for index in range(15)]
+    for file in files:
+        shutil.copy(repository / "models" / "smallest.pt", file)
+    yield [file.stem for file in files]
+    for file in files:
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("models", "num_own", "names"),
+    [
+        (["rnn"], 0, ["RNN"]),
+        (["with_validation"], 1, ["CNN, with validation", "mine0"]),
+        ([], 15, [f"mine{index}" for index in range(15)]),
+    ],
+)
+def test_results_cope_with_any_models(execute, repository, own_models, models, num_own, names):
+    settings = {"models": models + own_models[:num_own], "num_test_images": 50}
+    execute("results.ipynb", TINY["results.ipynb"] | settings)
+    results = pd.read_csv(repository / "visualizations" / "results.csv")
+    assert list(results["model"]) == names
+    readme = (repository / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("<!-- results -->\n")[2].partition("\n<!-- /results -->")[0]
+    shown = [row.split("|")[1].strip() for row in table.splitlines()[2:]]
+    assert shown == names[:14]
+
+
+def test_results_are_written_only_where_everything_ran(execute, repository, monkeypatch):
+    paths = [repository / "README.md", repository / "visualizations" / "results.csv"]
+    before = [path.read_bytes() for path in paths]
+    monkeypatch.setattr(plots, "reliability", None)
+    with pytest.raises(TypeError):
+        execute("results.ipynb", TINY["results.ipynb"] | {"models": ["smallest"]})
+    assert [path.read_bytes() for path in paths] == before
+
+
+def wrong_values(name, value):
+    """Values of all kinds that no setting like this one can have."""
+    if isinstance(value, bool):
+        return [None, 1, "yes"]
+    if isinstance(value, str):
+        return ["", None, 3, [value]]
+    if isinstance(value, list):
+        return [[], None, value[0], [*value, value[0]], [*value[:-1], -1], [*value[:-1], None]]
+    if isinstance(value, dict):
+        return [{}, None, -1, "x", value | {"unknown": 1}, value | {next(iter(value)): -1}]
+    zero = [] if "seed" in name else [0]
+    return [*zero, -10, str(value), None, [value], math.nan, math.inf, True]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_setting_has_a_rule_and_is_refused_by_its_name(name):
+    settings = settings_of(name)
+    assert set(settings) <= set(knobs.RULES)
+    knobs.check(settings)
+    knobs.check(settings | TINY[name])
+    for setting, value in settings.items():
+        for wrong in wrong_values(setting, value):
+            with pytest.raises(ValueError, match=f"^{setting} must "):
+                knobs.check(settings | {setting: wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "blamed"),
+    [
+        ("train.ipynb", {"num_train_images": 500, "batch_sizes": [256, 512]}, "batch_sizes"),
+        ("train_with_validation.ipynb", {"num_train_images": 600}, "batch_sizes"),
+        ("train_with_validation.ipynb", {"valid_fraction": 0.0001}, "valid_fraction"),
+        ("train_with_validation.ipynb", {"valid_fraction": 0.9999}, "valid_fraction"),
+        ("train_with_augmentation.ipynb", {"num_train_images": 200}, "cnn_settings"),
+        ("train_with_rnns.ipynb", {"search_images": 100}, "batch_size"),
+        ("data_exploration.ipynb", {"num_train_images": 200}, "num_samples"),
+        ("data_exploration.ipynb", {"num_map_images": 80}, "tsne_perplexity"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(name, settings, blamed):
+    with pytest.raises(ValueError, match=f"^{blamed} must "):
+        knobs.check(settings_of(name) | settings)
+
+
+def test_settings_of_a_dict_are_refused_by_their_name():
+    settings = {"lr": 0.01, "batch_size": 64}
+    for wrong in ({"lr": -1}, {"batch_size": "64"}, {"weight_decay": None}, {"wdth": 3}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            knobs.check({"deep_settings": settings | wrong})
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_checks_its_settings_before_it_reads_data(name):
+    source = code_cells(read(name))[1].source
+    assert "knobs.check(globals())" in source.partition("load(")[0]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_cells_are_short(name):
+    for cell in code_cells(read(name))[1:]:
+        assert len(cell.source.splitlines()) <= 12, cell.source
+        assert "fmt:" not in cell.source
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -145,7 +321,7 @@ def test_prose_states_no_result(name):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_is_small_and_names_no_local_path(name):
-    assert (ROOT / name).stat().st_size < 1_500_000
+    assert (ROOT / name).stat().st_size < 1_200_000
     text = (ROOT / name).read_text()
     assert not re.search(r"/(home|root|Users|tmp)/|C:\\\\", text)
 
