@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import as_completed
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,14 +102,15 @@ def search(
     else:
         num_workers = min(num_workers or _default_workers(), len(jobs))
         trained = _train_here(jobs, train, valid, tensorboard, num_workers)
-    with tqdm(
+    progress_bar = tqdm(
         total=len(folders),
         initial=len(kept),
         desc=study,
         unit="run",
         file=sys.stdout,
         disable=not progress,
-    ) as bar:
+    )
+    with closing(trained), progress_bar as bar:  # an interrupted search ends its runs
         bar.set_postfix_str(_best_so_far(kept, len(kept)))
         for folder, files in trained:
             runs_on_disk.write(folder, files)
