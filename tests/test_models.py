@@ -8,9 +8,12 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from conftest import ROOT
-from study import evaluation, weights
+from network import CNN, DeepCNN, Ensemble
+from rnns import GRU, BiLSTM
+from study import evaluation, report, weights
 
 RESULTS = pd.read_csv(ROOT / "visualizations" / "results.csv").set_index("model", drop=False)
 
@@ -32,15 +35,15 @@ def printed(notebook: str) -> str:
 
 
 def test_every_saved_model_has_its_row():
-    assert sorted(FILES.values()) == sorted(path.stem for path in (ROOT / "models").glob("*.pt"))
-    assert list(RESULTS["model"]) == list(FILES)
+    assert sorted(FILES) == sorted(path.stem for path in (ROOT / "models").glob("*.pt"))
+    assert list(RESULTS["model"]) == list(report.names(FILES))
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_saved_model_is_as_good_as_published(name, digits):
-    path = ROOT / "models" / f"{FILES[name]}.pt"
-    model, row = weights.load_model(path), RESULTS.loc[name]
-    logits = evaluation.predict(model, digits[1].images)
+@pytest.mark.parametrize("file", FILES)
+def test_saved_model_is_as_good_as_published(file, digits):
+    path = ROOT / "models" / f"{file}.pt"
+    model, row = weights.load_model(path), RESULTS.loc[report.NAMES[file]]
+    logits = evaluation.predict_on_all_cores(model, digits[1].images)
     correct = evaluation.num_correct(logits, digits[1].labels)
     assert len(digits[1]) - correct == row["errors"]
     assert row["test accuracy"] == pytest.approx(correct / 10_000)
@@ -51,6 +54,41 @@ def test_saved_model_is_as_good_as_published(name, digits):
     assert row["epochs"] == len(history)
     assert row["training seconds"] == round(history["seconds"].sum())
     assert row["parameters"] == evaluation.num_parameters(model)
+
+
+def test_names_of_models():
+    assert report.names(["rnn", "mine"]) == {"RNN": "rnn", "mine": "mine"}
+    with pytest.raises(ValueError, match="same name: rnn, RNN"):
+        report.names(["rnn", "RNN"])
+
+
+def test_family_of_a_network():
+    networks = (CNN(), DeepCNN(width=4), Ensemble(2, width=4), GRU(8), BiLSTM(8), nn.Linear(1, 1))
+    assert [report.family(network) for network in networks] == [
+        "convolutional", "convolutional", "ensemble", "recurrent", "recurrent", "other"
+    ]  # fmt: skip
+
+
+def test_row_of_a_model():
+    """Of four answers one is wrong; of two training images, both are read."""
+    logits = torch.eye(10)[[0, 1, 2, 3]]
+    row = report.result_row(
+        nn.Linear(2, 3),
+        pd.DataFrame({"epoch": [1, 2], "seconds": [1.2, 1.2]}),
+        train=(logits[:2], torch.tensor([0, 1])),
+        test=(logits, torch.tensor([0, 1, 2, 9])),
+        valid=None,
+    )
+    assert row.pop("test low") < row["test accuracy"] < row.pop("test high")
+    assert row == {
+        "parameters": 9,
+        "epochs": 2,
+        "training seconds": 2,
+        "train accuracy": 1.0,
+        "validation accuracy": None,
+        "test accuracy": 0.75,
+        "errors": 1,
+    }
 
 
 @pytest.mark.parametrize(

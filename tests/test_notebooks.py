@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import math
 import re
+import shutil
 
 import joblib
 import matplotlib.pyplot as plt
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 
 from conftest import ROOT
-from study import knobs
+from study import knobs, plots
 from study.grid_search import NoneConverged
 
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("*.ipynb"))
@@ -168,6 +170,45 @@ def test_exploration_runs_at_the_limits_of_its_settings(execute):
     smallest = {"num_train_images": 100, "num_test_images": 50, "num_map_images": 50}
     smallest |= {"tsne_perplexity": 16, "tsne_iterations": 250, "shifts": [1]}
     execute("data_exploration.ipynb", limits | smallest)
+
+
+@pytest.fixture
+def own_models(repository):
+    """Names of fifteen more files in the models folder of the copy."""
+    files = [repository / "models" / f"mine{index}.pt" for index in range(15)]
+    for file in files:
+        shutil.copy(repository / "models" / "smallest.pt", file)
+    yield [file.stem for file in files]
+    for file in files:
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("models", "num_own", "names"),
+    [
+        (["rnn"], 0, ["RNN"]),
+        (["with_validation"], 1, ["CNN, with validation", "mine0"]),
+        ([], 15, [f"mine{index}" for index in range(15)]),
+    ],
+)
+def test_results_cope_with_any_models(execute, repository, own_models, models, num_own, names):
+    settings = {"models": models + own_models[:num_own], "num_test_images": 50}
+    execute("results.ipynb", TINY["results.ipynb"] | settings)
+    results = pd.read_csv(repository / "visualizations" / "results.csv")
+    assert list(results["model"]) == names
+    readme = (repository / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("<!-- results -->\n")[2].partition("\n<!-- /results -->")[0]
+    shown = [row.split("|")[1].strip() for row in table.splitlines()[2:]]
+    assert shown == names[:14]
+
+
+def test_results_are_written_only_where_everything_ran(execute, repository, monkeypatch):
+    paths = [repository / "README.md", repository / "visualizations" / "results.csv"]
+    before = [path.read_bytes() for path in paths]
+    monkeypatch.setattr(plots, "reliability", None)
+    with pytest.raises(TypeError):
+        execute("results.ipynb", TINY["results.ipynb"] | {"models": ["smallest"]})
+    assert [path.read_bytes() for path in paths] == before
 
 
 def wrong_values(name, value):
