@@ -85,7 +85,8 @@ def result_row(
     return {
         "parameters": evaluation.num_parameters(model),
         "epochs": len(history),
-        "training seconds": round(history["seconds"].sum()),
+        # Not 0, which a logarithmic scale cannot show.
+        "training seconds": max(1, round(history["seconds"].sum())),
         "train accuracy": evaluation.loss_and_accuracy(*train)[1],
         "validation accuracy": evaluation.loss_and_accuracy(*valid)[1] if valid else None,
         "test accuracy": 1 - errors / len(test[1]),

@@ -74,7 +74,7 @@ def test_row_of_a_model():
     logits = torch.eye(10)[[0, 1, 2, 3]]
     row = report.result_row(
         nn.Linear(2, 3),
-        pd.DataFrame({"epoch": [1, 2], "seconds": [1.2, 1.2]}),
+        pd.DataFrame({"epoch": [1, 2], "seconds": [0.1, 0.1]}),
         train=(logits[:2], torch.tensor([0, 1])),
         test=(logits, torch.tensor([0, 1, 2, 9])),
         valid=None,
@@ -83,7 +83,7 @@ def test_row_of_a_model():
     assert row == {
         "parameters": 9,
         "epochs": 2,
-        "training seconds": 2,
+        "training seconds": 1,
         "train accuracy": 1.0,
         "validation accuracy": None,
         "test accuracy": 0.75,
