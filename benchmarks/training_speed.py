@@ -1,136 +1,84 @@
 """How fast is one epoch? This study's training against the usual DataLoader loop.
 
-Both train the same CNN with batch 256 on all 60 000 images, using all threads and taking turns,
-and evaluate the test images after the epoch. Then the grid of train.ipynb, one epoch a run: as the
-search trains it (one thread a run, as many runs at once as there are cores), and one run after
-another with all threads. Last, for each network trained on one thread: where its time goes, and how
-near it comes to its arithmetic limit, the time that its multiplications alone would take at the
-peak of that thread.
-
-Those profiles suggested changes that were tried and left out, because a change that makes the
-code harder to read has to save 15 %: torch.compile (a quarter to a third slower, compilation not
-counted), flushing denormal numbers to zero (no gain), keeping rows before images in the memory of
-the recurrent networks (no gain), casting recurrent weights to bfloat16 once a step (up to 8 %, for
-the GRU), and pooling before batch normalisation (12 % for the CNN, but it is then another network).
+Both train the same CNN with batch 256, using all threads and taking turns, and evaluate the test
+images after the epoch. Then the grid of train.ipynb, one epoch a run: as the search trains it (one
+thread a run, as many runs at once as there are cores), and one run after another with all threads.
+Last, for each network on one thread: where its time goes, and how near it comes to the time that
+its multiplications alone would take at the peak of that thread.
 
     python -m benchmarks.training_speed [--repeats 3] [--images 60000] [--report PAGE]
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import resource
-import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import pandas as pd
+from sklearn.model_selection import ParameterGrid
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler's own messages
 
 import torch
-from loky import get_reusable_executor
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.data import DataLoader
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision import transforms
-from torchvision.datasets import MNIST
 
+from benchmarks import time_to_99
 from network import CNN, DeepCNN
 from rnns import GRU, LSTM, RNN, BiLSTM
-from study import evaluation, grid_search, mnist, report, run, training
+from study import evaluation, grid_search, mnist, report, training
 
-LEARNING_RATES, BATCH_SIZES = (0.1, 0.03, 0.01, 0.003, 0.001), (256, 512)
+GRID = {"lr": (0.1, 0.03, 0.01, 0.003, 0.001), "batch_size": (256, 512)}
 EPOCH = {"lr": 0.001, "batch_size": 256, "num_epochs": 1, "progress": False}
 
 
-def usual_epoch(num_images: int) -> float:
+def usual_epoch(train: mnist.Digits, test: mnist.Digits) -> float:
     """Seconds of one epoch as in most tutorials: DataLoader, ToTensor, one worker, float32."""
     device = training.default_device()
-    sets = [MNIST("data", train=t, transform=transforms.ToTensor()) for t in (True, False)]
-    sets[0] = torch.utils.data.Subset(sets[0], range(num_images))
-    train_loader = DataLoader(sets[0], batch_size=256, shuffle=True, num_workers=1)
-    test_loader = DataLoader(sets[1], batch_size=256, num_workers=1)
-    model = CNN().to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
-    loss_function = nn.CrossEntropyLoss()
+    model, seconds = time_to_99.train(train, 0, network=CNN, batch_size=256, device=device)
     start = time.perf_counter()
-    model.train()
-    for images, labels in train_loader:
-        images, labels = images.to(device), labels.to(device)
-        optimizer.zero_grad()
-        loss = loss_function(model(images), labels)
-        loss.backward()
-        optimizer.step()
-    model.eval()
     correct = 0
     with torch.no_grad():
-        for images, labels in test_loader:
+        for images, labels in time_to_99.loaded(test, 256, train=False):
             correct += (model(images.to(device)).argmax(1).cpu() == labels).sum().item()
-    return time.perf_counter() - start
+    return seconds + time.perf_counter() - start
 
 
-def study_epoch(train: mnist.Digits, test: mnist.Digits) -> float:
-    """Seconds of one epoch of ``training.fit``, with the test images in place of validation."""
-    return training.fit(CNN(), train, test, **EPOCH)["seconds"].sum()
-
-
-def matmul_peak(precision: torch.dtype, seconds: float = 2.0) -> float:
+def matmul_peak() -> float:
     """Highest rate of multiplying two square matrices, in operations a second."""
-    size = 2048
-    a, b = (torch.randn(size, size, device=training.default_device()).to(precision) for _ in "ab")
-    rates, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        (a @ b)[0, 0].item()
-        rates.append(2 * size**3 / (time.perf_counter() - start))
-    return max(rates)
+    device, size = training.default_device(), 2048
+    a = torch.randn(size, size, device=device).to(training.fast_precision(device))
+    timer = Timer("a @ a", globals={"a": a}, num_threads=torch.get_num_threads())
+    return 2 * size**3 / min(timer.blocked_autorange(min_run_time=2).times)
 
 
 def grid_at_once(train: mnist.Digits) -> float:
     """Seconds of a search with one epoch a run, as the notebooks do it."""
-    grid = {"lr": LEARNING_RATES, "batch_size": BATCH_SIZES}
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        grid_search.search(grid, train, study="speed", runs_dir=folder, network=CNN, num_epochs=1)
+        grid_search.search(GRID, train, study="speed", runs_dir=folder, network=CNN, num_epochs=1)
         return time.perf_counter() - start
 
 
 def grid_in_turn(train: mnist.Digits) -> float:
     """Seconds of the same runs one after another, each with all threads."""
+    precision = training.fast_precision(training.default_device())
     start = time.perf_counter()
-    for lr in LEARNING_RATES:
-        for batch_size in BATCH_SIZES:
-            model = CNN()
-            training.fit(model, train, **EPOCH | {"lr": lr, "batch_size": batch_size})
-            precision = training.fast_precision(training.default_device())
-            evaluation.predict(model, train.images, precision=precision)
+    for settings in ParameterGrid(GRID):
+        model = CNN()
+        training.fit(model, train, **EPOCH | settings)
+        evaluation.predict(model, train.images, precision=precision)
     return time.perf_counter() - start
 
 
 def peak_memory() -> float:
-    """Peak memory of a training process, in bytes; call it after ``grid_at_once``."""
-    get_reusable_executor().shutdown()  # the memory of a child can be read once it has ended
-    peak = max(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)  # itself, on an accelerator
-    )
-    return peak * (1 if sys.platform == "darwin" else 1024)  # bytes on macOS, KiB on Linux
-
-
-def logging_share(train: mnist.Digits) -> float:
-    """How much longer a training takes with its TensorBoard log, relative to one without."""
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = {}
-        for log_dir in (folder, None, folder):  # the first imports TensorBoard and does not count
-            start = time.perf_counter()
-            training.fit(CNN(), train, **EPOCH, log_dir=log_dir)
-            seconds[log_dir] = time.perf_counter() - start
-    return seconds[folder] / seconds[None] - 1
+    """Peak memory of this process so far, in GB: call it once it has trained."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def operations_per_image(network: type[nn.Module], *, backward: bool = True) -> float:
@@ -144,56 +92,46 @@ def operations_per_image(network: type[nn.Module], *, backward: bool = True) -> 
     return counter.get_total_flops() / 8
 
 
-def where_time_goes(train: mnist.Digits) -> pd.DataFrame:
-    """One row a network: seconds for 10 000 images, the share of the arithmetic limit that it
-    reaches, and the five operators that take most of the time, each with its share."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    peak = matmul_peak(training.fast_precision(training.default_device()))
-    rows = []
-    for network in (CNN, DeepCNN, RNN, GRU, LSTM, BiLSTM):
-        model, settings = network(), EPOCH | {"batch_size": 128}
-        training.fit(model, train[:512], **settings)  # warms up
-        history = training.fit(model, train, **settings)
-        with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            training.fit(model, train, **settings)
-        times = {e.key: e.self_cpu_time_total for e in profiled.key_averages()}
-        longest = sorted(times, key=times.get, reverse=True)[:5]
-        seconds = history["seconds"].sum() / len(train)
-        row = {
-            "network": network.__name__,
-            "s for 10 000 images": f"{10_000 * seconds:.2f}",
-            "of the limit": f"{operations_per_image(network) / peak / seconds:.0%}",
-            "where the time goes": ", ".join(
-                f"{name.removeprefix('aten::')} {times[name] / sum(times.values()):.0%}"
-                for name in longest
-            ),
-        }
-        rows.append(row)
-    torch.set_num_threads(before)
-    return pd.DataFrame(rows)
-
-
 def measure(train: mnist.Digits, test: mnist.Digits, repeats: int) -> dict[str, str]:
-    """One row of the table: the whole machine, all its threads."""
-    at_once = grid_at_once(train)
-    memory, in_turn = peak_memory(), grid_in_turn(train)
-    logging = logging_share(train)
-    peak = matmul_peak(training.fast_precision(training.default_device()))
-    pairs = [(usual_epoch(len(train)), study_epoch(train, test)) for _ in range(repeats)]
-    usual, ours = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    """One row of the first table: the whole machine, all its threads."""
+    at_once, in_turn = grid_at_once(train), grid_in_turn(train)
+    memory, peak = peak_memory(), matmul_peak()
+    pairs = pd.DataFrame(
+        [
+            (usual_epoch(train, test), training.fit(CNN(), train, test, **EPOCH)["seconds"].sum())
+            for _ in range(repeats)
+        ]
+    )
+    usual, ours = pairs.median()
     operations = operations_per_image(CNN) * len(train)
     operations += operations_per_image(CNN, backward=False) * len(test)
     return {
         "GFLOP/s": f"{peak / 1e9:.0f}",
         "s an epoch, usual loop": f"{usual:.1f}",
         "s an epoch, this study": f"{ours:.1f}",
-        "median ratio": f"{statistics.median(u / s for u, s in pairs):.1f}",
+        "median ratio": f"{(pairs[0] / pairs[1]).median():.1f}",
         "of the peak": f"{operations / ours / peak:.0%}",
         "s for 10 runs, at once": f"{at_once:.1f}",
         "s for 10 runs, in turn": f"{in_turn:.1f}",
-        "GB a process": f"{memory / 1e9:.2f}",
-        "TensorBoard log": f"{logging:+.1%}",
+        "GB a process": f"{memory:.2f}",
+    }
+
+
+def where_time_goes(network: type[nn.Module], train: mnist.Digits, peak: float) -> dict[str, str]:
+    """One row of the second table: the speed of a network, the share that it reaches of ``peak``
+    (operations a second), and the five operators that take most of the time."""
+    model, settings = network(), EPOCH | {"batch_size": 128}
+    training.fit(model, train[:512], **settings)  # warms up
+    seconds = training.fit(model, train, **settings)["seconds"].sum() / len(train)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        training.fit(model, train, **settings)
+    times = pd.Series({e.key: e.self_cpu_time_total for e in profiled.key_averages()})
+    longest = (times / times.sum()).nlargest(5).rename(lambda name: name.removeprefix("aten::"))
+    return {
+        "network": network.__name__,
+        "s for 10 000 images": f"{10_000 * seconds:.2f}",
+        "of the limit": f"{operations_per_image(network) / peak / seconds:.0%}",
+        "where the time goes": ", ".join(f"{name} {share:.0%}" for name, share in longest.items()),
     }
 
 
@@ -201,25 +139,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="epochs of each kind")
     parser.add_argument("--images", type=int, default=60_000, help="training images")
-    parser.add_argument("--report", type=Path, help="Markdown page that gets this machine's rows")
+    parser.add_argument("--report", help="Markdown page that gets this machine's rows")
     arguments = parser.parse_args()
-    run.keep_freed_memory()
-    MNIST("data", download=True)  # the usual loop reads the archives unpacked
-    train, test = mnist.load()
-    train = train[: arguments.images]
-    device = training.default_device()
-    precision = training.fast_precision(device)
-    print(f"{device}, {precision}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    train, test = time_to_99.load(arguments.images)
     row = measure(train, test, arguments.repeats)
     print(pd.Series(row).to_string())
-    table = where_time_goes(train[: len(train) // 10])
-    print("\none thread:")
-    print(table.to_string(index=False))
+    torch.set_num_threads(1)
+    part, peak = train[: len(train) // 10], matmul_peak()
+    networks = [where_time_goes(n, part, peak) for n in (CNN, DeepCNN, RNN, GRU, LSTM, BiLSTM)]
+    print("\none thread:", pd.DataFrame(networks).to_string(index=False), sep="\n")
     if arguments.report:
         report.write_row(arguments.report, "training-speed", report.machine() | row)
-        for network in table.to_dict("records"):
-            key = ("processor", "cores", "network")
-            report.write_row(arguments.report, "networks", report.machine() | network, key=key)
+        key = ("processor", "cores", "network")
+        for row in networks:
+            report.write_row(arguments.report, "networks", report.machine() | row, key=key)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,13 @@
 This needs Chromium, and playwright of requirements-dev.txt.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
 from benchmarks.app_load import ROOT, serve
 from tests.browser import STROKES, chromium, draw, wait_for
 
 LOOK = {"viewport": {"width": 1180, "height": 800}, "color_scheme": "light"}
 
 
-def save(page, path: Path) -> None:
+def save(page, path) -> None:
     """Draw a 5 on a page opened with ``LOOK``, and save a picture of the whole page as a PNG."""
     draw(page, STROKES["5"])
     wait_for(page, "This is a 5")
@@ -22,13 +18,8 @@ def save(page, path: Path) -> None:
     page.screenshot(path=path, full_page=True)
 
 
-def main() -> None:
-    """Serve the page and take its picture."""
+if __name__ == "__main__":
     with serve() as address, chromium() as browser:
         page = browser.new_page(**LOOK)
         page.goto(f"http://{address}")
         save(page, ROOT / "visualizations" / "app.png")
-
-
-if __name__ == "__main__":
-    main()
