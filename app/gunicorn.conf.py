@@ -11,5 +11,4 @@ keepalive = 0  # one request per connection, so that the next one goes to whiche
 control_socket_disable = True  # it would create a file in the home folder
 timeout = 120  # seconds; a worker that hangs, or loads its models, for longer is replaced
 graceful_timeout = 5  # seconds to finish answers when the server is stopped
-if Path("/dev/shm").is_dir():
-    worker_tmp_dir = "/dev/shm"  # keep the workers' heartbeat in memory, not on disk
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # heartbeats stay off the disk

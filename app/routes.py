@@ -1,12 +1,11 @@
 """The addresses of the page and the API: requests in, responses and their status out."""
 
-from __future__ import annotations
-
+import base64
 import json
-import logging
 
+import torch
 from flask import Flask, Response, abort, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from app import uploads
 from app.service import Service
@@ -26,8 +25,21 @@ HEADERS = {
 DRAINED = 64 * 2**20  # bytes of an oversized body that are read and dropped
 
 
-def add_to(app: Flask, service: Service) -> None:
-    """Add the addresses, the security headers and the JSON error handlers to ``app``."""
+def create_app(service: Service | None = None) -> Flask:
+    """Return the app with its models loaded, and limit PyTorch to one thread a prediction.
+
+    Args:
+        service: what answers; by default, one with the saved models of this repository.
+
+    Raises:
+        ModelFileError: the answering model cannot be loaded.
+    """
+    # An image of 28x28 is too small to be shared among cores; requests are served side by side.
+    torch.set_num_threads(1)
+    service = service or Service()
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BYTES
+    app.json.sort_keys = False  # keep the order in which an answer is written: it reads best
 
     @app.get("/")
     def page() -> Response:
@@ -43,19 +55,14 @@ def add_to(app: Flask, service: Service) -> None:
 
     @app.post("/api/predict")
     def predict() -> dict:
-        votes, explain = _choice("votes", True), _choice("explain", False)
-        try:
-            prepared = prepare(uploads.read(_image_bytes()))
-        except uploads.UploadTooLargeError as error:
-            abort(413, str(error))
-        except uploads.UploadError as error:
-            abort(400, str(error))
-        return service.answer(prepared, votes=votes, explain=explain)
+        votes, explain = _choice("votes", "1"), _choice("explain", "0")
+        return service.answer(prepare(uploads.read(_image_bytes())), votes=votes, explain=explain)
 
     app.after_request(_with_headers)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _as_json)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(InternalServerError, _unexpected)
+    return app
 
 
 def _image_bytes() -> bytes:
@@ -69,16 +76,17 @@ def _image_bytes() -> bytes:
             "in base64 (application/json).",
         )
     try:
-        content = json.loads(request.get_data())
-    except (ValueError, RecursionError):  # RecursionError: a thousand opening brackets
-        content = None
-    if not isinstance(content, dict) or not isinstance(content.get("image"), str):
+        encoded = json.loads(request.get_data())["image"].rpartition(",")[2]  # without "data:..."
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         abort(400, 'The body must be JSON such as {"image": "<base64 of a PNG or JPEG>"}.')
-    return uploads.from_base64(content["image"])
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError:
+        abort(400, '"image" is not valid base64.')
 
 
-def _choice(name: str, default: bool) -> bool:
-    value = request.args.get(name, str(int(default)))
+def _choice(name: str, default: str) -> bool:
+    value = request.args.get(name, default)
     if value not in ("0", "1"):
         abort(400, f"{name} must be 0 or 1.")
     return value == "1"
@@ -106,7 +114,6 @@ def _too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
     return _as_json(error)
 
 
-def _unexpected(error: Exception) -> tuple[Response, int]:
-    # The traceback goes to the log, without the picture; the client sees nothing of it.
-    logging.getLogger(__name__).error("unexpected error", exc_info=error)
+def _unexpected(_: InternalServerError) -> tuple[Response, int]:
+    # Flask has logged the traceback, without the picture; the client sees nothing of it.
     return jsonify(error="Something went wrong on the server; the picture is not to blame."), 500

@@ -1,7 +1,5 @@
 """A prepared picture -> the answer: what the models say, and why."""
 
-from __future__ import annotations
-
 import base64
 import io
 import logging
@@ -11,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from study import evaluation, mnist, weights
 from study.pictures import refusal
@@ -34,13 +31,18 @@ LOG = logging.getLogger(__name__)
 class Voter:
     """A saved model: its network, the stem of its file, and the version of its weights."""
 
-    network: nn.Module
+    network: torch.nn.Module
     file: str
     version: str
 
     def label(self) -> dict[str, str]:
         """What an answer calls the model by."""
         return {"name": NAMES[self.file], "file": self.file, "version": self.version}
+
+    def vote(self, logits: torch.Tensor) -> dict:
+        """What the model answers, given its logits (1, 10)."""
+        probabilities = np.round(logits.softmax(1)[0].double().numpy(), 5).tolist()
+        return self.label() | {"digit": logits.argmax().item(), "probabilities": probabilities}
 
 
 class Service:
@@ -67,8 +69,8 @@ class Service:
         fixed = refusal.load()
         if fixed.version != self.answering.version:
             LOG.warning(
-                "The threshold in study/pictures/refusal.json was fixed for other weights than "
-                "those in models/%s.pt; execute draw_a_digit.ipynb to fix it again.",
+                "The threshold was fixed for other weights than those in models/%s.pt; "
+                "execute draw_a_digit.ipynb to fix it again.",
                 ANSWERING,
             )
         self.threshold = fixed.threshold
@@ -97,36 +99,31 @@ class Service:
         """
         image = torch.from_numpy(prepared.image)[None]
         asked = self.voters if votes else [self.answering]
-        answer = {
-            "digit": None,
-            "reason": "nothing drawn",
-            "probabilities": None,
-            "score": None,
-            "threshold": self.threshold,
-            "model": self.answering.label(),
-            "models": [],
-            "image": prepared.image.tolist(),
-        }
+        verdict = {"digit": None, "reason": "nothing drawn", "probabilities": None, "score": None}
+        given = []
         if not prepared.is_blank:
             logits = [evaluation.predict(voter.network, image) for voter in asked]
-            answer |= self._verdict(logits[0])
-            answer["models"] = [_vote(*pair) for pair in zip(asked, logits, strict=True)]
+            given = [voter.vote(output) for voter, output in zip(asked, logits, strict=True)]
+            score = refusal.score(logits[0]).item()
+            known = score >= self.threshold
+            verdict = {
+                "digit": given[0]["digit"] if known else None,
+                "reason": None if known else "not a digit that I know",
+                "probabilities": given[0]["probabilities"],
+                "score": round(score, 3),
+            }
+        answer = verdict | {
+            "threshold": self.threshold,
+            "model": self.answering.label(),
+            "models": given,
+            "image": prepared.image.tolist(),
+        }
         if explain:
             steps = prepared.steps.items()
             answer["steps"] = [{"name": name, "picture": _as_png(step)} for name, step in steps]
             if not prepared.is_blank:
                 answer |= {"saliency": self._saliency(image), "neighbours": self._neighbours(image)}
         return answer
-
-    def _verdict(self, logits: torch.Tensor) -> dict:
-        score = refusal.score(logits).item()
-        known = score >= self.threshold
-        return {
-            "digit": logits.argmax().item() if known else None,
-            "reason": None if known else "not a digit that I know",
-            "probabilities": _rounded(logits.softmax(1)[0]),
-            "score": round(score, 3),
-        }
 
     def _saliency(self, image: torch.Tensor) -> str:
         """Show how strongly each pixel affects the largest logit: orange over the grey digit.
@@ -146,20 +143,19 @@ class Service:
     def _neighbours(self, image: torch.Tensor) -> list[dict]:
         """The training images whose features have the largest cosine similarity to the image's."""
         similarity = self.gallery_features @ self._features(image)[0]
-        nearest = similarity.topk(NUM_NEIGHBOURS)
         return [
             {
                 "label": self.gallery.labels[index].item(),
-                "similarity": round(value, 3),
+                "similarity": round(value.item(), 3),
                 "picture": _as_png(self.gallery.images[index].numpy()),
             }
-            for value, index in zip(nearest.values.tolist(), nearest.indices.tolist(), strict=True)
+            for value, index in zip(*similarity.topk(NUM_NEIGHBOURS), strict=True)
         ]
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """Features (N, 256) of length 1."""
         features = evaluation.predict(self.answering.network, images, method="features")
-        return nn.functional.normalize(features)
+        return torch.nn.functional.normalize(features)
 
 
 def _load(root: Path, file: str) -> Voter:
@@ -167,19 +163,8 @@ def _load(root: Path, file: str) -> Voter:
     network = weights.load_model(path)
     logits = evaluation.predict(network, torch.zeros(1, 28, 28, dtype=torch.uint8))
     if logits.shape != (1, 10) or not logits.isfinite().all():
-        raise weights.ModelFileError(
-            f"{path} holds a network that does not return ten finite logits."
-        )
+        raise weights.ModelFileError(f"The network in {path} does not return ten finite logits.")
     return Voter(network, file, weights.version(network))
-
-
-def _vote(voter: Voter, logits: torch.Tensor) -> dict:
-    probabilities = _rounded(logits.softmax(1)[0])
-    return voter.label() | {"digit": logits.argmax().item(), "probabilities": probabilities}
-
-
-def _rounded(probabilities: torch.Tensor) -> list[float]:
-    return [float(value) for value in np.round(probabilities.double().numpy(), 5)]
 
 
 def _as_png(picture: np.ndarray) -> str:

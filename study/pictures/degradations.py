@@ -3,8 +3,6 @@
 Each function takes one digit, uint8 (28, 28) with bright ink, and returns a uint8 picture.
 """
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
@@ -19,26 +17,24 @@ def as_it_is(digit: np.ndarray) -> np.ndarray:
 
 def shrunk(digit: np.ndarray) -> np.ndarray:
     """Shrunk to a height of 14 pixels, in the middle of 28x28."""
-    rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
-    box = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    width = max(1, round(box.shape[1] * 14 / box.shape[0]))
-    small = np.asarray(Image.fromarray(box).resize((width, 14), Image.Resampling.BILINEAR))
-    small = small[:, :28]
-    picture = np.zeros((28, 28), np.uint8)
-    left = (28 - small.shape[1]) // 2
-    picture[7:21, left : left + small.shape[1]] = small
-    return picture
+    box = Image.fromarray(digit)
+    box = box.crop(box.getbbox())
+    width = max(1, round(box.width * 14 / box.height))
+    picture = Image.new("L", (28, 28))
+    small = box.resize((width, 14), Image.Resampling.BILINEAR)
+    picture.paste(small, (max(0, (28 - width) // 2), 7))
+    return np.asarray(picture)
 
 
 def in_a_corner(digit: np.ndarray) -> np.ndarray:
     """Moved until its ink touches the top and the left edge."""
-    rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
-    return np.roll(digit, (-rows[0], -columns[0]), axis=(0, 1))
+    left, top, _, _ = Image.fromarray(digit).getbbox()
+    return np.roll(digit, (-top, -left), axis=(0, 1))
 
 
-def enlarged(digit: np.ndarray) -> np.ndarray:
-    """Enlarged to 300x300."""
-    return np.asarray(Image.fromarray(digit).resize((300, 300), Image.Resampling.BILINEAR))
+def enlarged(digit: np.ndarray, side: int = 300) -> np.ndarray:
+    """Enlarged to ``side`` x ``side`` pixels."""
+    return np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def inverted(digit: np.ndarray) -> np.ndarray:
@@ -61,12 +57,12 @@ def unevenly_lit(digit: np.ndarray) -> np.ndarray:
 
 def eroded(digit: np.ndarray) -> np.ndarray:
     """Thinner strokes: eroded by 3x3 at a size of 84x84."""
-    return ndimage.grey_erosion(_at_84(digit), size=(3, 3))
+    return ndimage.grey_erosion(enlarged(digit, 84), size=(3, 3))
 
 
 def dilated(digit: np.ndarray) -> np.ndarray:
     """Thicker strokes: dilated by 3x3 at a size of 84x84."""
-    return ndimage.grey_dilation(_at_84(digit), size=(3, 3))
+    return ndimage.grey_dilation(enlarged(digit, 84), size=(3, 3))
 
 
 def as_jpeg(digit: np.ndarray) -> np.ndarray:
@@ -74,10 +70,6 @@ def as_jpeg(digit: np.ndarray) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(digit).save(file, "JPEG", quality=50)
     return np.asarray(Image.open(file))
-
-
-def _at_84(digit: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(digit).resize((84, 84), Image.Resampling.BILINEAR))
 
 
 DEGRADATIONS = (

@@ -4,12 +4,10 @@ Each function takes a random generator and returns dark ink on white, uint8 (200
 and shapes that are written like a digit (O, l, S, Z, a circle) are left out.
 """
 
-from __future__ import annotations
-
 import math
 
-import matplotlib.font_manager
 import numpy as np
+from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
@@ -31,11 +29,10 @@ def letter(rng: np.random.Generator) -> np.ndarray:
     """A letter or sign in one of the fonts that Matplotlib brings, slightly turned."""
     family = rng.choice(FONTS)
     weight, style = rng.choice(["normal", "bold"]), rng.choice(["normal", "oblique"])
-    path = matplotlib.font_manager.findfont(
-        matplotlib.font_manager.FontProperties(family=family, weight=weight, style=style)
-    )
-    picture, pen = _paper()
+    path = findfont(FontProperties(family=family, weight=weight, style=style))
     font = ImageFont.truetype(path, int(rng.integers(90, 150)))
+    picture = Image.new("L", (SIZE, SIZE), 255)
+    pen = ImageDraw.Draw(picture)
     pen.text((SIZE / 2, SIZE / 2), rng.choice(list(LETTERS)), 0, font, anchor="mm")
     return np.asarray(picture.rotate(rng.uniform(-15, 15), fillcolor=255))
 
@@ -49,10 +46,11 @@ def noise(rng: np.random.Generator) -> np.ndarray:
 
 def shape(rng: np.random.Generator) -> np.ndarray:
     """A star, a box, a cross, a grid, an arrow, or spots; of any size and turn."""
-    kind = rng.choice([_star, _box, _cross, _grid, _arrow, _spots])
+    kind = rng.choice(["star", "box", "cross", "grid", "arrow", "spots"])
     turn = rng.uniform(-0.3, 0.3)
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    lines = [SIZE / 2 + rng.uniform(40, 85) * np.asarray(line) @ rotation for line in kind(rng)]
+    outline = _outline(kind, rng)
+    lines = [SIZE / 2 + rng.uniform(40, 85) * np.asarray(line) @ rotation for line in outline]
     return _lines(lines, rng)
 
 
@@ -62,48 +60,37 @@ def two_digits(rng: np.random.Generator, digits: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(255 - pair).resize((SIZE, SIZE * 36 // 60)))
 
 
-def _paper() -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    picture = Image.new("L", (SIZE, SIZE), 255)
-    return picture, ImageDraw.Draw(picture)
-
-
 def _lines(lines: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    picture, pen = _paper()
+    picture = Image.new("L", (SIZE, SIZE), 255)
+    pen = ImageDraw.Draw(picture)
     width = int(rng.integers(6, 16))
     for line in lines:
         pen.line([tuple(point) for point in line], 0, width, joint="curve")
     return np.asarray(picture)
 
 
-def _star(rng: np.random.Generator) -> list:
-    points = rng.integers(4, 8)
-    angles = np.arange(2 * points + 1) * math.pi / points
-    radius = np.where(np.arange(2 * points + 1) % 2, 0.4, 1)
-    return [np.stack([radius * np.sin(angles), -radius * np.cos(angles)], axis=1)]
-
-
-def _box(rng: np.random.Generator) -> list:
-    height = rng.uniform(0.6, 1)
-    box = [(-1, -height), (1, -height), (1, height), (-1, height), (-1, -height)]
-    return [box, [(-1, -height), (1, height)]] if rng.random() < 0.5 else [box]
-
-
-def _cross(rng: np.random.Generator) -> list:
-    return [[(-1, 0), (1, 0)], [(0, -1), (0, 1)]]
-
-
-def _grid(rng: np.random.Generator) -> list:
-    places = np.linspace(-1, 1, rng.integers(3, 5))
-    return [[(-1, y), (1, y)] for y in places] + [[(x, -1), (x, 1)] for x in places]
-
-
-def _arrow(rng: np.random.Generator) -> list:
-    return [[(-1, 0), (1, 0)], [(0.4, -0.6), (1, 0), (0.4, 0.6)]]
-
-
-def _spots(rng: np.random.Generator) -> list:
-    centres = rng.uniform(-1, 1, (rng.integers(4, 9), 2))
-    return [[centre - 0.06, centre + 0.06] for centre in centres]
+def _outline(kind: str, rng: np.random.Generator) -> list:
+    """The lines of a shape, each a list of points (x, y) between -1 and 1."""
+    match kind:
+        case "star":
+            corners = np.arange(2 * rng.integers(4, 8) + 1)
+            angles = corners * math.pi / (len(corners) // 2)
+            radius = np.where(corners % 2, 0.4, 1)
+            return [np.stack([radius * np.sin(angles), -radius * np.cos(angles)], axis=1)]
+        case "box":
+            height = rng.uniform(0.6, 1)
+            box = [(-1, -height), (1, -height), (1, height), (-1, height), (-1, -height)]
+            return [box, [(-1, -height), (1, height)]] if rng.random() < 0.5 else [box]
+        case "cross":
+            return [[(-1, 0), (1, 0)], [(0, -1), (0, 1)]]
+        case "grid":
+            places = np.linspace(-1, 1, rng.integers(3, 5))
+            return [[(-1, y), (1, y)] for y in places] + [[(x, -1), (x, 1)] for x in places]
+        case "arrow":
+            return [[(-1, 0), (1, 0)], [(0.4, -0.6), (1, 0), (0.4, 0.6)]]
+        case "spots":
+            centres = rng.uniform(-1, 1, (rng.integers(4, 9), 2))
+            return [[centre - 0.06, centre + 0.06] for centre in centres]
 
 
 KINDS = (scribble, letter, noise, shape)

@@ -5,9 +5,7 @@ the middle of a 28x28 image (http://yann.lecun.com/exdb/mnist/). This module doe
 drawing, a scan or a photo. Every number below was chosen on training images.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -36,7 +34,7 @@ class Prepared:
     """
 
     image: np.ndarray
-    steps: dict[str, np.ndarray] = field(default_factory=dict)
+    steps: dict[str, np.ndarray]
 
     @property
     def is_blank(self) -> bool:
@@ -55,17 +53,14 @@ def prepare(picture: Image.Image | np.ndarray) -> Prepared:
     small = max(grey.shape) < IMAGE_SIZE
     ink = _ink_of_thumbnail(grey) if small else _without_specks(_ink(grey))
     steps = {"picture": grey, "ink found": 255 * ink}
-    if not ink.any():
-        return Prepared(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), _as_bytes(steps))
-    cropped = _cropped(ink)
-    scaled = _scaled(cropped)
-    centred = _centred(scaled)
-    steps |= {"cropped": 255 * cropped, "scaled": 255 * scaled, "centred": 255 * centred}
-    return Prepared(_as_bytes(steps)["centred"], _as_bytes(steps))
-
-
-def _as_bytes(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: picture.round().astype(np.uint8) for name, picture in pictures.items()}
+    if ink.any():
+        (box,) = ndimage.find_objects((ink > 0.1).astype(int))
+        scaled = _scaled(ink[box])
+        steps |= {"cropped": 255 * ink[box], "scaled": 255 * scaled}
+        steps["centred"] = 255 * _centred(scaled)
+    steps = {name: step.round().astype(np.uint8) for name, step in steps.items()}
+    blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    return Prepared(steps.get("centred", blank), steps)
 
 
 def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
@@ -79,22 +74,18 @@ def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         levels = np.asarray(picture, dtype=np.float32) / 257
         picture = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = _on_paper(picture.convert("RGBA"))
+    if picture.has_transparency_data:  # lay it on white, or on black where its ink is light
+        picture = picture.convert("RGBA")
+        luminance, alpha = np.asarray(picture.convert("LA"), float).transpose(2, 0, 1)
+        ink = (luminance * alpha).sum() / max(alpha.sum(), 1)
+        paper = Image.new("RGBA", picture.size, "white" if ink < 128 else "black")
+        picture = Image.alpha_composite(paper, picture)
     picture = picture.convert("L")
     factor = max(picture.size) / WORK_SIZE
     if factor > 1:
         size = [max(1, round(side / factor)) for side in picture.size]
         picture = picture.resize(size, Image.Resampling.BOX)
     return np.asarray(picture)
-
-
-def _on_paper(picture: Image.Image) -> Image.Image:
-    """Lay a picture with transparent parts on white, or on black where its ink is light."""
-    luminance, alpha = (np.asarray(p, float) for p in (picture.convert("L"), picture.split()[3]))
-    ink = (luminance * alpha).sum() / max(alpha.sum(), 1)
-    paper = Image.new("RGBA", picture.size, "white" if ink < 128 else "black")
-    return Image.alpha_composite(paper, picture)
 
 
 def _ink(grey: np.ndarray) -> np.ndarray:
@@ -108,8 +99,7 @@ def _ink(grey: np.ndarray) -> np.ndarray:
     # The paper's texture is assumed normal: a quarter of it lies below -0.67 standard deviations, a
     # twentieth below -1.64. Quantiles this low are paper even if ink covers half the picture.
     low, quarter = np.quantile(darkness, (0.05, 0.25))
-    noise = quarter - low
-    darkness = darkness - quarter - (0.67 + NOISE_WIDTHS) * noise
+    darkness = darkness - quarter - (0.67 + NOISE_WIDTHS) * (quarter - low)
     strong = darkness[darkness > max(darkness.max() / 2, LEAST_CONTRAST)]
     if len(strong) == 0:
         return np.zeros_like(grey)
@@ -140,8 +130,7 @@ def _light(grey: np.ndarray) -> np.ndarray:
         fitting = np.argsort(np.abs(misfit))[: len(levels) // 2 + 1]
         weights = np.linalg.lstsq(terms[fitting, :num_terms], levels[fitting], rcond=None)[0]
         misfit = levels - terms[:, :num_terms] @ weights
-    surface = (_terms(grey.shape) @ weights).reshape(grey.shape)
-    return surface.clip(grey.min(), grey.max())
+    return (_terms(grey.shape) @ weights).reshape(grey.shape).clip(grey.min(), grey.max())
 
 
 def _terms(shape: tuple[int, int]) -> np.ndarray:
@@ -157,12 +146,10 @@ def _paper(level: np.ndarray) -> np.ndarray:
     """
     small = _thumbnail(level, 64)  # shrinking averages the paper's texture away
     window = 2 * round(PAPER_WINDOW * min(small.shape) / 2) + 1
-    # Windows end at the edge of the picture, or a stroke along it would count as a shadow.
-    paper = ndimage.maximum_filter(small, window, mode="constant", cval=-np.inf)
-    paper = ndimage.minimum_filter(paper, window, mode="constant", cval=np.inf)
+    # The picture is mirrored at its edges, so a window there sees what it would if it ended there.
+    paper = ndimage.grey_closing(small, window)
     paper = ndimage.gaussian_filter(paper, window / 6, mode="nearest")
-    size = level.shape[::-1]
-    return np.asarray(Image.fromarray(paper).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(paper).resize(level.shape[::-1], Image.Resampling.BILINEAR))
 
 
 def _thumbnail(grey: np.ndarray, size: int) -> np.ndarray:
@@ -175,19 +162,12 @@ def _without_specks(ink: np.ndarray) -> np.ndarray:
     """Drop separate pieces with little of the ink, and those as pale as a shadow."""
     reach = 1 + max(ink.shape) // 80  # bridges the gaps in a faint line
     near = ndimage.maximum_filter(ink > 0.3, 2 * reach + 1)
-    pieces, count = ndimage.label(near)
-    if count == 0:
-        return np.zeros_like(ink)
+    pieces, _ = ndimage.label(near)
     masses = np.bincount(pieces.ravel(), ink.ravel())
     kept = np.bincount(pieces.ravel(), ink.ravel() >= PALE) > 0
     kept &= masses >= SPECK * masses.sum()
     kept[0] = False  # the paper
     return ink * kept[pieces]
-
-
-def _cropped(ink: np.ndarray) -> np.ndarray:
-    rows, columns = (np.flatnonzero((ink > 0.1).any(axis)) for axis in (1, 0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _scaled(ink: np.ndarray) -> np.ndarray:
@@ -196,14 +176,12 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
     As with the originals of MNIST, the ink is first made black and white at a finer scale; pixels
     of the final size that it covers only in part become grey.
     """
-    if max(ink.shape) <= DIGIT_SIZE:  # too coarse for black and white: its greys say more
-        factor = DIGIT_SIZE / max(ink.shape)
-        height, width = (max(1, round(side * factor)) for side in ink.shape)
-        fine = Image.fromarray(ink).resize((width, height), Image.Resampling.LANCZOS)
-        return np.asarray(fine).clip(0, 1)
-    factor = FINE * DIGIT_SIZE / max(ink.shape)
-    height, width = (max(FINE, round(side * factor / FINE) * FINE) for side in ink.shape)
-    fine = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC))
+    factor = DIGIT_SIZE / max(ink.shape)
+    height, width = (max(1, round(side * factor)) for side in ink.shape)
+    ink = Image.fromarray(ink)
+    if factor >= 1:  # too coarse for black and white: its greys say more
+        return np.asarray(ink.resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
+    fine = ink.resize((FINE * width, FINE * height), Image.Resampling.BICUBIC)
     fine = np.pad(fine, FINE)  # room for wider strokes
     covered = fine > min(EDGE, 0.5 * fine.max())
     depth = ndimage.distance_transform_edt(covered) - ndimage.distance_transform_edt(~covered)
@@ -216,11 +194,7 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
 
 def _centred(ink: np.ndarray) -> np.ndarray:
     """Move the centre of mass to the middle of 28x28, to the pixel, as far as there is room."""
-    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), ink.dtype)
-    corner = []
-    for centre, side in zip(ndimage.center_of_mass(ink), ink.shape, strict=True):
-        wished = round((IMAGE_SIZE - 1) / 2 - centre)
-        corner.append(min(max(wished, 0), IMAGE_SIZE - side))
-    top, left = corner
-    image[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
-    return image
+    wished = np.round((IMAGE_SIZE - 1) / 2 - np.array(ndimage.center_of_mass(ink))).astype(int)
+    room = IMAGE_SIZE - np.array(ink.shape)
+    corner = wished.clip(0, room)
+    return np.pad(ink, np.stack([corner, room - corner], axis=1))

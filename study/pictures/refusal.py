@@ -4,8 +4,6 @@ A network's ten probabilities sum to one whatever it is shown, so they cannot sa
 fits. The size of its logits can: they are small where the network finds nothing that it has learnt.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,10 +58,7 @@ def shares_refused(digits: torch.Tensor, others: torch.Tensor, given_up: np.ndar
 
     Args:
         digits, others: scores of digits and of other pictures, shape (N,) and (M,).
-        given_up: shares (0 to 1) of the digits, shape (K,).
-
-    Returns:
-        Shares (0 to 1) of the other pictures, shape (K,).
+        given_up: shares (0 to 1) of the digits, shape (K,); as is the result.
     """
     thresholds = torch.quantile(digits, torch.tensor(given_up, dtype=torch.float32))
     return np.array([(others < threshold).float().mean() for threshold in thresholds])
