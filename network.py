@@ -1,8 +1,8 @@
 """The convolutional networks.
 
 Every network of this study takes float images (N, 1, 28, 28) with values in [0, 1] and returns
-logits (N, 10). Normalisation happens inside, so notebooks, the page and a user's script all feed
-the same thing.
+logits (N, 10). Normalisation happens inside the network, so notebooks, the page and a user's script
+all pass it the same input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
 
 
 class Normalize(nn.Module):
-    """First layer of every network: checks its input and brings it to mean 0, deviation 1."""
+    """First layer of every network: checks the input, then scales pixels to mean 0, deviation 1."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return ``images`` normalised, in the same shape.
@@ -43,8 +43,9 @@ class CNN(nn.Module):
 
     Args:
         channels: feature maps of the first and of the second block.
-        hidden_size: units of the first linear layer, the features seen by the last one.
-        dropout: probability that one of those units is dropped while training.
+        hidden_size: units of the first linear layer, whose outputs are the features that the last
+            layer classifies.
+        dropout: probability that one of those units is dropped in training.
     """
 
     def __init__(
@@ -70,15 +71,16 @@ class CNN(nn.Module):
 
 
 class DeepCNN(nn.Module):
-    """Six small convolutions, the last one as large as what is left of the image.
+    """Six convolutions; the last one covers all that pooling has left of the image, 4x4 pixels.
 
-    With the defaults it has 230 010 trainable parameters, about half of the CNN's: most of those
-    are in its first linear layer, for which nothing here is large enough to be needed.
+    With the defaults it has 230 010 trainable parameters, about half as many as the CNN. Most of
+    the CNN's are in its first linear layer; here the last convolution leaves a single pixel, so
+    none is needed.
 
     Args:
-        width: feature maps of the second convolution; the others have a half, twice or four times
-            as many.
-        dropout: probability that a value is dropped while training, before and after the last
+        width: feature maps of the second convolution; the others have half, two or four times as
+            many.
+        dropout: probability that a value is dropped in training, before and after the last
             convolution.
     """
 
@@ -105,11 +107,11 @@ class DeepCNN(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Several DeepCNNs, trained apart, whose probabilities are averaged.
+    """Several DeepCNNs, trained independently, whose probabilities are averaged.
 
     Args:
-        size: how many.
-        width, dropout: of each of them.
+        size: number of networks.
+        width, dropout: arguments of each ``DeepCNN``.
     """
 
     def __init__(self, size: int = 5, width: int = 32, dropout: float = 0.3):
@@ -126,7 +128,7 @@ class Ensemble(nn.Module):
 def _convolution(
     in_channels: int, out_channels: int, kernel_size: int = 3, padding: int = 0, pool: bool = False
 ) -> list[nn.Module]:
-    # No bias: batch normalisation would take it away again.
+    # No bias: batch normalisation would subtract it again.
     layers = [
         nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -135,8 +137,8 @@ def _convolution(
 
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:
-    # Pooling comes before ReLU: the maximum is the same either way, and a quarter of the values
-    # is left for ReLU to touch.
+    # Pooling before ReLU gives the same maximum as after it, and ReLU then processes only a quarter
+    # of the values.
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=5, padding=2),
         nn.BatchNorm2d(out_channels),

@@ -204,6 +204,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="Markdown page that gets this machine's rows")
     arguments = parser.parse_args()
     run.keep_freed_memory()
+    MNIST("data", download=True)  # the usual loop reads the archives unpacked
     train, test = mnist.load()
     train = train[: arguments.images]
     device = training.default_device()

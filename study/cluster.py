@@ -1,270 +1,223 @@
-"""The grid on a cluster: what the workers of ``dask.distributed`` need before they train a run.
+"""Train the runs of a search on a Dask cluster (docs/cluster.md).
 
-joblib hands the runs to the cluster, and Dask does a run again when its worker dies. What neither
-of them does is here: refuse workers whose numbers would differ, bring the data to each worker
-once, and use a cluster that has one worker only. ``grid_search`` imports this module when the
-caller chose a cluster, and only then (requirements-cluster.txt).
+Dask moves code and results, and notices when a worker is lost. This module decides which workers
+may train, because their numbers will be the same, and which run each of them gets. Workers without
+an answer, refused or lost never hold up the others.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import logging
+import math
 import pickle
-import warnings
-import zlib
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
-from functools import lru_cache, partial
-from io import BytesIO
+from functools import lru_cache
 from pathlib import Path
 
-import cloudpickle
-import numpy as np
 import torch
-from distributed import Client, get_client
-from joblib import Parallel, delayed, parallel_config
-from joblib._dask import DaskDistributedBackend
+from distributed import Client, Future, as_completed, get_client
+from tqdm import tqdm
 
-from study import mnist
 from study.mnist import Digits
+from study.run import Run, RunError, train_run
 
-RAW = Path(mnist.__file__).parent.parent / "data" / "MNIST" / "raw"
-IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-DATA_KEY = "mnist-study-data"  # what the scheduler keeps the data under, by its hash
-logger = logging.getLogger("distributed.study")  # shown in the log of a worker
+RUNS_A_WORKER = 2  # one in training, and one that can begin while the first result is moved
+MAX_LOSSES = 4  # give up when so many workers were lost in the training of one run
+PATIENCE = 30  # tell the user when the search has had no worker for so many seconds
+DATA_KEY = "mnist-study-data"  # the scheduler keeps the images under this name and their hash
+logger = logging.getLogger("distributed.study")  # appears in the log of a worker
 
 
 class ClusterError(RuntimeError):
-    """A cluster cannot go on with the grid; the message says where, why, and what to do."""
-
-
-class _Backend(DaskDistributedBackend):
-    """joblib's own, which would run the grid here when the cluster has one worker of one thread."""
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        return max(2, super().effective_n_jobs(n_jobs))
-
-    def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Forget the runs that were not begun, for the cluster not to do them for nobody."""
-        super().abort_everything(ensure_ready)
-        self._results.clear()
-        self._callbacks.clear()
+    """A cluster cannot go on with a search; the message says why, and what to do."""
 
 
 def train_all(
-    backend: DaskDistributedBackend,
-    train_run: Callable,
-    jobs: list[tuple],
-    environments: dict[str, dict],
+    client: Client,
+    jobs: dict[Path, tuple[Run, dict]],
     train: Digits,
     valid: Digits | None,
     tensorboard: bool,
-) -> Iterator:
-    """Call ``train_run(*job, train, valid, tensorboard)`` on the workers; yield what comes back.
+) -> Iterator[tuple[Path, dict[str, bytes]]]:
+    """Train on the workers of a cluster; yield the folder and the files of each run as it ends.
 
     Args:
-        backend: the one that the caller chose: ``parallel_config(backend="dask")``.
-        environments: what a worker must have, by network: see ``grid_search.environment``.
+        jobs: a run and its identity (``Run.identity``), by folder.
 
     Raises:
-        ClusterError: a worker has other versions, code or arithmetic, or more than one thread
-            (at once for those that are there, later for those that join); or the scheduler was
-            lost.
+        ClusterError: the connection to the scheduler was lost, all workers are refused, or
+            several were lost while they trained the same run.
+        run.RunError: a training failed.
     """
-    client = backend.client
-    find_problem_aside, train_there = _functions_for_workers()
-    problems = client.run(find_problem_aside, environments)
-    _raise([f"{address} {problem}" for address, problem in problems.items() if problem])
-    data_hash = _publish(client, train, valid)
-    chosen = _Backend(
-        client=client,
-        wait_for_workers_timeout=backend.wait_for_workers_timeout,
-        **backend.submit_kwargs,
-    )
-    with parallel_config(backend=chosen):
-        # So many are handed over at once that workers that join later find something to do.
-        results = Parallel(return_as="generator_unordered", pre_dispatch="100 * n_jobs")(
-            delayed(train_there)(
-                environments, data_hash, cloudpickle.dumps((train_run, job, tensorboard))
-            )
-            for job in jobs
-        )
-    return _received(results, client.scheduler.address)
-
-
-def _received(results: Iterator, scheduler: str) -> Iterator:
+    search = _Search(client, jobs, tensorboard)
     try:
-        for result, problem in results:
-            _raise([problem] if problem else [])
-            yield result
-    except CancelledError as error:
+        _publish(client, search.identity["data"], train, valid)
+        while search.waiting or any(folder for _, folder in search.given.values()):
+            search.take_census()
+            search.hand_out()
+            ended = search.ended.next_batch(block=False)
+            for task, result in ended:
+                yield from search.receive(task, result)
+            time.sleep(0 if ended else 0.01)
+    except OSError as error:
         raise ClusterError(
-            f"The connection to the scheduler at {scheduler} was lost. Finished runs are kept: "
-            "start the cluster again, connect to it, and search again to go on."
+            f"The connection to the scheduler at {client.scheduler.address} was lost. Finished "
+            "runs are kept: connect again and search again to go on. Start the cluster again only "
+            "if the scheduler has ended."
         ) from error
     finally:
-        with warnings.catch_warnings():  # joblib tells of runs that it drops: they come next time
-            warnings.simplefilter("ignore")
-            results.close()
+        search.take_back(list(search.given))
 
 
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise ClusterError(
-            "This cluster cannot train the grid as this machine would. "
-            + " ".join(f"Worker {problem}." for problem in problems)
-            + " Stop what is refused, or start it again with the same commit of this repository "
-            "and the same versions; finished runs are kept."
-        )
+class _Search:
+    """The state of one search: runs that wait, tasks that workers hold, workers that may train."""
+
+    def __init__(self, client: Client, jobs: dict[Path, tuple[Run, dict]], tensorboard: bool):
+        self.client, self.jobs, self.tensorboard = client, jobs, tensorboard
+        self.identity = next(iter(jobs.values()))[1]
+        self.function = _function_for_workers()
+        self.waiting = deque(jobs)
+        # Task -> its worker and its run (None if it only checks the worker), oldest first.
+        self.given: dict[Future, tuple[str, Path | None]] = {}
+        self.ended = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+        # Worker -> why it is refused, "" if it is accepted, None until it answers.
+        self.problems: dict[str, str | None] = {}
+        self.ever_accepted = False
+        self.losses: Counter[Path] = Counter()
+        self.next_census, self.patient_until = 0.0, time.monotonic() + PATIENCE
+
+    def take_census(self) -> None:
+        """Once a second, check the workers that are new and forget those that are gone."""
+        if self.client.status != "running" or any(task.cancelled() for task in self.given):
+            raise ConnectionError
+        if time.monotonic() < self.next_census:
+            return
+        self.next_census = time.monotonic() + 1
+        workers = self.client.nthreads().keys()
+        for address in self.problems.keys() - workers:
+            del self.problems[address]
+            self.take_back(self.held_by(address), lost=True)
+        for address in workers - self.problems.keys():
+            self.problems[address] = None
+            self.submit(address, None)
+        states = [f"{a} {why or 'has not answered'}" for a, why in self.problems.items()]
+        if "" in self.problems.values():
+            self.patient_until = time.monotonic() + PATIENCE
+        elif states and all(self.problems.values()) and not self.ever_accepted:
+            raise ClusterError(
+                f"No worker would train as this machine does: {'; '.join(states)}. Start them "
+                "again with the same commit of this repository and the same versions."
+            )
+        elif time.monotonic() > self.patient_until:
+            self.patient_until = math.inf  # say it once
+            tqdm.write(f"Waiting for a worker. There is: {'; '.join(states) or 'none'}.")
+
+    def held_by(self, address: str) -> list[Future]:
+        return [task for task, (worker, _) in self.given.items() if worker == address]
+
+    def hand_out(self) -> None:
+        """Give every accepted worker its next runs: only a few, because results take memory."""
+        held = {a: self.held_by(a) for a, why in self.problems.items() if why == ""}
+        if not self.waiting:  # an idle worker gets a run that another has not begun
+            queues = [q for q in held.values() if len(q) > 1 and q[0].status == "pending"]
+            self.take_back([q[-1] for q in queues][: list(held.values()).count([])])
+        for address, tasks in held.items():
+            for _ in range(min(RUNS_A_WORKER - len(tasks), len(self.waiting))):
+                self.submit(address, self.waiting.popleft())
+
+    def submit(self, address: str, folder: Path | None) -> None:
+        run, identity = self.jobs.get(folder, (None, self.identity))
+        job = pickle.dumps((run, identity, self.tensorboard)) if run else None
+        task = self.client.submit(self.function, identity, job, workers=[address], pure=False)
+        self.given[task] = address, folder
+        self.ended.add(task)
+
+    def receive(self, task: Future, result) -> Iterator[tuple[Path, dict[str, bytes]]]:
+        """Take in the result of a task; yield the files of its run, if it trained one."""
+        if task not in self.given or task.cancelled():
+            return  # taken back, or lost with the connection
+        address, folder = self.given[task]
+        if task.status == "error" and folder:
+            raise RunError(f"{folder.name} failed on {address}: {result[1]}") from result[1]
+        problem, files = (f"fails: {result[1]!r}", None) if task.status == "error" else result
+        if problem:
+            self.take_back([task])
+            if not self.problems[address]:
+                tqdm.write(f"Worker {address} {problem}. It gets no runs.")
+            self.problems[address] = problem
+            return
+        del self.given[task]
+        self.problems[address] = self.problems[address] or ""  # once refused, refused for good
+        self.ever_accepted = True
+        self.hand_out()
+        if files:
+            yield folder, files
+
+    def take_back(self, tasks: list[Future], lost: bool = False) -> None:
+        """Cancel tasks, and let their runs wait again; a run in training ends in vain."""
+        folders = [folder for _, folder in map(self.given.pop, tasks) if folder]
+        self.waiting.extendleft(reversed(folders))
+        if tasks and self.client.status == "running":
+            self.client.cancel(tasks)
+        self.losses.update(folders[:1] if lost else [])  # the next one had not begun
+        if folders and self.losses[folders[0]] == MAX_LOSSES:
+            raise ClusterError(
+                f"{MAX_LOSSES} workers were lost while they trained {folders[0].name}: it may need "
+                "more memory or time than they have. Finished runs are kept."
+            )
 
 
-def _functions_for_workers() -> tuple[Callable, Callable]:
-    """Return two functions that a worker can call even if it has not this study.
+def _function_for_workers() -> Callable:
+    """Return what a worker does: check itself, then train the run that it was given, if any.
 
-    Being local, they are sent as code, not as a name to import. The run comes as bytes, and is
-    opened when the versions are known to be the same.
+    The function is local, so Dask sends its code, and a worker without this study can run it too.
+    It returns the reason to refuse the worker, or "", and the files of the run.
     """
 
-    def find_problem(environments: dict[str, dict], dask_worker) -> str | None:
-        threads = dask_worker.state.nthreads
-        if threads != 1:
-            return (
-                f"has {threads} threads, and trainings in one process would share one random "
-                "generator: start it with --nthreads 1"
-            )
-        needed = {
-            f"{name} of {network}" if name == "code" else name: value
-            for network, environment in environments.items()
-            for name, value in environment.items()
-        }
-        try:
-            from study import grid_search
-
-            found = {
-                f"{name} of {network}" if name == "code" else name: value
-                for network in environments
-                for name, value in grid_search.environment(network).items()
-            }
-        except Exception as error:  # what is installed there is unknown
-            versions = ", ".join(f"{name} {value}" for name, value in needed.items())
-            return f"cannot import this version of the study ({error!r}); needed: {versions}"
-        differences = [
-            f"{name} {found.get(name)} (needed: {needed[name]})"
-            for name in needed
-            if found.get(name) != needed[name]
-        ]
-        return "has " + ", ".join(differences) if differences else None
-
-    async def find_problem_aside(environments: dict[str, dict], dask_worker) -> str | None:
-        # The first import takes seconds, in which the worker has to go on answering.
-        return await asyncio.to_thread(find_problem, environments, dask_worker)
-
-    def train_there(environments: dict[str, dict], data_hash: str, job: bytes) -> tuple:
+    def check_and_train(identity: dict, job: bytes | None) -> tuple[str, dict | None]:
         from distributed import get_worker
 
-        worker = get_worker()
-        problem = find_problem(environments, worker)
-        if problem:
-            return None, f"{worker.address} {problem}"
+        try:
+            from study import run
+
+            has = run.environment(identity["network"])
+        except Exception as error:  # whatever another version does
+            needed = f"needed: code {identity['code']}, torch {identity['torch']}"
+            return f"cannot import this version of the study ({error!r}; {needed})", None
+        has |= {"--nthreads": get_worker().state.nthreads}
+        needed = identity | {"--nthreads": 1}
+        wrong = [f"{k} {has[k]} (needed: {needed.get(k)})" for k in has if has[k] != needed.get(k)]
+        if wrong or job is None:
+            return "has " + ", ".join(wrong) if wrong else "", None
         from study import cluster
 
-        return cluster.train_here(data_hash, job), None
+        return "", cluster.train_here(job)
 
-    return find_problem_aside, train_there
+    return check_and_train
 
 
-def train_here(data_hash: str, job: bytes):
-    """In a worker: open a run that ``train_all`` sent, and train it."""
-    train_run, arguments, tensorboard = pickle.loads(job)
-    return train_run(*arguments, *_data(data_hash), tensorboard)
+def train_here(job: bytes) -> dict[str, bytes]:
+    """In a worker: train the run that ``train_all`` sent; return its files."""
+    run, identity, tensorboard = pickle.loads(job)
+    return train_run(run, identity, *_data(identity["data"]), tensorboard)
+
+
+def _publish(client: Client, data_hash: str, train: Digits, valid: Digits | None) -> None:
+    """Leave the images with the scheduler, which outlives every worker, unless it has them."""
+    if client.get_metadata([DATA_KEY, data_hash, "size"], None) is None:
+        # As arrays: a tensor that is a part of another would be pickled with all of it.
+        arrays = [p and (p.images.numpy(), p.labels.numpy()) for p in (train, valid)]
+        packed = gzip.compress(pickle.dumps(arrays), compresslevel=1)
+        client.set_metadata([DATA_KEY, data_hash], {"size": len(packed), "packed": packed})
 
 
 @lru_cache(maxsize=4)
 def _data(data_hash: str) -> tuple[Digits, Digits | None]:
-    """In a worker: the data, from this machine's disk if it is there, else from the driver."""
-    client = get_client()
-    parts = _take(_unpack(client.get_metadata([DATA_KEY, data_hash, "rows"])))
-    if parts is not None and mnist.fingerprint(*parts) == data_hash:
-        logger.info("data %s: from the disk of this machine", data_hash)
-        return parts
-    packed = client.get_metadata([DATA_KEY, data_hash, "arrays"])
-    logger.info("data %s: from the driver, %.1f MB", data_hash, len(packed) / 1e6)
-    return tuple(
-        Digits(*(torch.from_numpy(array) for array in arrays)) if arrays else None
-        for arrays in _unpack(packed)
-    )
-
-
-def _publish(client: Client, train: Digits, valid: Digits | None) -> str:
-    """Leave the data with the scheduler, for workers that have it not; return its hash.
-
-    Kept there, and not by a worker (``client.scatter``), it outlives every worker, and a worker
-    that waits for it needs no other worker. It is found by its hash, and stays for searches to
-    come.
-    """
-    parts = (train, valid)
-    data_hash = mnist.fingerprint(*parts)
-    if client.get_metadata([DATA_KEY, data_hash, "rows"], None) is None:
-        arrays = [(p.images.numpy(), p.labels.numpy()) if p is not None else None for p in parts]
-        content = {"rows": _pack(_rows(parts)), "arrays": _pack(arrays)}
-        client.set_metadata([DATA_KEY, data_hash], content)
-    return data_hash
-
-
-def _rows(parts: tuple[Digits, Digits | None]) -> list[np.ndarray | None] | None:
-    """Where the images of each part lie in MNIST's training file; None if one is not of it."""
-    try:
-        with gzip.open(RAW / IMAGES) as file:
-            file.read(16)  # the header
-            # Hashes take a tenth of the memory; were two the same, the fingerprint would tell.
-            images = iter(partial(file.read, 28 * 28), b"")
-            row_of = {hash(image): row for row, image in enumerate(images)}
-    except (OSError, EOFError, zlib.error):
-        return None
-    rows = [None if p is None else _look_up(row_of, p.images.numpy()) for p in parts]
-    return None if any(part is not None and -1 in part for part in rows) else rows
-
-
-def _look_up(row_of: dict[int, int], images: np.ndarray) -> np.ndarray:
-    rows = (row_of.get(hash(image.tobytes()), -1) for image in images)
-    return np.fromiter(rows, np.int32, len(images))
-
-
-def _take(rows: list[np.ndarray | None] | None) -> tuple[Digits, Digits | None] | None:
-    """The reverse of ``_rows``: the images of these rows, from the disk of this machine."""
-    archive = _read_archive() if rows is not None else None
-    if archive is None:
-        return None
-    return tuple(
-        None if part is None else Digits(*(torch.from_numpy(array[part]) for array in archive))
-        for part in rows
-    )
-
-
-def _read_archive() -> tuple[np.ndarray, np.ndarray] | None:
-    """MNIST's 60 000 training images and labels, if the clone that this module is in has them.
-
-    Not by ``mnist.load``: that would unpack, where several workers may share the folder, and
-    download what is missing.
-    """
-    try:
-        images, labels = (gzip.decompress((RAW / name).read_bytes()) for name in (IMAGES, LABELS))
-    except (OSError, EOFError, zlib.error):
-        return None
-    # In an IDX file, headers of 16 and 8 bytes come first.
-    images = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
-    return images, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
-
-
-def _pack(content) -> bytes:
-    packed = BytesIO()
-    # Written as it is compressed, the images are never in memory a second time.
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as file:
-        pickle.dump(content, file, protocol=5)
-    return packed.getvalue()
-
-
-def _unpack(packed: bytes):
-    return pickle.loads(gzip.decompress(packed))
+    """In a worker: the training and validation images, fetched once."""
+    packed = get_client().get_metadata([DATA_KEY, data_hash, "packed"])
+    logger.info("images %s: %.1f MB from the scheduler", data_hash, len(packed) / 1e6)
+    arrays = pickle.loads(gzip.decompress(packed))
+    return tuple(part and Digits(*map(torch.from_numpy, part)) for part in arrays)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import as_completed
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,16 +85,18 @@ def search(
     for run in {repr((r.network, r.arguments, r.settings["batch_size"])): r for r in runs}.values():
         run.check(len(train))
     data_hash = fingerprint(train, valid)
-    identities = [run.identity(data_hash) for run in runs]
-    folders = [Path(runs_dir) / study / runs_on_disk.folder_name(one) for one in identities]
-    _refuse_repeated(points, folders)
-
-    jobs = {
-        folder: (run, identity)
-        for folder, run, identity in zip(folders, runs, identities, strict=True)
-        if retrain or not runs_on_disk.is_kept(folder)
-    }
-    kept = [runs_on_disk.read_result(folder) for folder in folders if folder not in jobs]
+    jobs = {}
+    for point, run in zip(points, runs, strict=True):
+        identity = run.identity(data_hash)
+        folder = Path(runs_dir) / study / runs_on_disk.folder_name(identity)
+        if folder in jobs:  # two equal rows of the table could not be told apart
+            repeated = ", ".join(f"{name} {value!r}" for name, value in point.items())
+            raise ValueError(f"the grid has the same run twice: {repeated}")
+        jobs[folder] = run, identity
+    folders = list(jobs)
+    kept = [] if retrain else [folder for folder in folders if runs_on_disk.is_kept(folder)]
+    for folder in kept:
+        del jobs[folder]
     if client is not None and jobs:
         from study import cluster  # needs requirements-cluster.txt
 
@@ -101,20 +104,16 @@ def search(
     else:
         num_workers = min(num_workers or _default_workers(), len(jobs))
         trained = _train_here(jobs, train, valid, tensorboard, num_workers)
-    with tqdm(
-        total=len(folders),
-        initial=len(kept),
-        desc=study,
-        unit="run",
-        file=sys.stdout,
-        disable=not progress,
-    ) as bar:
-        bar.set_postfix_str(_best_so_far(kept, len(kept)))
+    shown = {"desc": study, "unit": "run", "file": sys.stdout, "disable": not progress}
+    bar = tqdm(total=len(folders), initial=len(kept), **shown)
+    with closing(trained), bar:  # an interrupted search ends its runs
+        results = [runs_on_disk.read_result(folder) for folder in kept]
+        bar.set_postfix_str(_best_so_far(results, len(kept)))
         for folder, files in trained:
             runs_on_disk.write(folder, files)
-            kept.append(runs_on_disk.read_result(folder))
+            results.append(runs_on_disk.read_result(folder))
             bar.update()
-            bar.set_postfix_str(_best_so_far(kept, len(folders) - len(jobs)))
+            bar.set_postfix_str(_best_so_far(results, len(kept)))
     return _table(grid, points, folders)
 
 
@@ -166,14 +165,6 @@ def _points(grid: dict | list[dict]) -> list[dict]:
     return points
 
 
-def _refuse_repeated(points: list[dict], folders: list[Path]) -> None:
-    """Two equal rows of a table could not be told apart."""
-    for index, folder in enumerate(folders):
-        if folder in folders[:index]:
-            repeated = ", ".join(f"{name} {value!r}" for name, value in points[index].items())
-            raise ValueError(f"the grid has the same run twice: {repeated}")
-
-
 def _default_workers() -> int:
     if training.default_device().type != "cpu":
         return 1
@@ -208,7 +199,7 @@ def _train_here(
             "search again with a smaller num_workers. Finished runs are kept."
         ) from error
     finally:
-        if futures:  # interrupted: do not train on for nobody
+        if futures:  # interrupted: nobody will collect the other results
             executor.shutdown(kill_workers=True)
 
 

@@ -1,8 +1,8 @@
 """The images and labels, and how they are split.
 
 MNIST lies in ``data/`` as the four archives of its authors, so nothing is downloaded. Should one
-be missing, torchvision fetches it. They are read as they are, never unpacked to the disk, and all
-images stay in memory as one uint8 tensor: 47 MB, faster to index than any loader of single files.
+be missing, torchvision fetches it. The archives are never unpacked on the disk, and all images
+stay in memory as one uint8 tensor: 47 MB, and faster to index than any loader of single files.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def split(train: Digits, valid_fraction: float, seed: int) -> tuple[Digits, Digi
     """Split into training and validation images: stratified by class, the same for one seed.
 
     Args:
-        valid_fraction: the part held out, between 0 and 1.
+        valid_fraction: the fraction that is held out, between 0 and 1.
         seed: any non-negative integer.
     """
     train_indices, valid_indices = train_test_split(
@@ -81,15 +81,15 @@ def split(train: Digits, valid_fraction: float, seed: int) -> tuple[Digits, Digi
 
 
 def fingerprint(*parts: Digits | None) -> str:
-    """A hash of images and labels; None stands for a part that is not there."""
+    """Return a hash of images and labels; None stands for a set that does not exist."""
     arrays = [(p.images.numpy(), p.labels.numpy()) if p is not None else None for p in parts]
     return joblib.hash(arrays)[:12]
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
     """Turn uint8 images (N, 28, 28) into what the networks take: float (N, 1, 28, 28) in [0, 1]."""
-    # Added last and moved to its place, the channel has the strides of the channels_last layout,
-    # in which convolutions are faster.
+    # The channel is added last and then moved into place: this gives the strides of the
+    # channels_last layout, in which convolutions are faster.
     return (images.float() / 255).unsqueeze(-1).permute(0, 3, 1, 2)
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
@@ -36,8 +36,6 @@ from study import augmentation, evaluation, mnist, settings, training, weights
 from study.evaluation import loss_and_accuracy, predict
 from study.mnist import Digits
 from study.training import Settings, default_device, diverged, fast_precision, fit
-
-FILES = ("model.pt", "history.csv", "settings.json")
 
 
 class RunError(RuntimeError):
@@ -67,18 +65,17 @@ class Run:
             raise ValueError(
                 f"network must be one of {known} (study/weights.py has the list), got {network!r}"
             )
-        parameters = inspect.signature(network).parameters
-        known = {name: parameter.default for name, parameter in parameters.items()}
+        signature = inspect.signature(network).parameters.values()
+        arguments = {parameter.name: parameter.default for parameter in signature}
         chosen = {field.name: field.default for field in fields(Settings)}
-        for name in values:
-            if name not in known and name not in chosen:
-                names = ", ".join([*known, *chosen])
-                raise ValueError(f"unknown setting {name!r}; {network.__name__} has {names}")
-        for name, default in chosen.items():
-            if default is MISSING and name not in values:
+        for name in values.keys() - arguments.keys() - chosen.keys():
+            names = ", ".join([*arguments, *chosen])
+            raise ValueError(f"unknown setting {name!r}; {network.__name__} has {names}")
+        for defaults in (arguments, chosen):
+            defaults.update((name, values[name]) for name in values.keys() & defaults.keys())
+        for name, value in chosen.items():
+            if value is MISSING:
                 raise ValueError(f"setting {name!r} is missing")
-        arguments = {name: values.get(name, default) for name, default in known.items()}
-        chosen = {name: values.get(name, default) for name, default in chosen.items()}
         return cls(network, arguments, asdict(Settings(**chosen)))
 
     def check(self, num_images: int) -> None:
@@ -146,24 +143,26 @@ def train_run(
     if CODE_HASHES[run.network.__name__] != identity["code"]:
         raise RunError("the code was changed since it was imported: restart the kernel")
     keep_freed_memory()
-    with _log_folder(tensorboard) as log_dir:
-        model, history, result = _train(run, train, valid, log_dir)
-        log = {path.name: path.read_bytes() for path in log_dir.iterdir()} if log_dir else {}
-    content = weights.pack(
-        model,
-        hyperparameters={**run.settings, "num_images": len(train)},
-        seed=run.settings["seed"],
-        history=history,
-    )
+    try:
+        with tempfile.TemporaryDirectory() if tensorboard else nullcontext() as log_dir:
+            model, history, result = _train(run, train, valid, log_dir)
+            written = Path(log_dir).iterdir() if log_dir else ()
+            log = {path.name: path.read_bytes() for path in written}
+    except OSError as error:
+        raise RunError(
+            f"The TensorBoard log could not be written to {tempfile.gettempdir()} ({error}): make "
+            "room there, or set TMPDIR to another folder, or search with tensorboard=False."
+        ) from error
+    told = {"hyperparameters": run.settings | {"num_images": len(train)}, "history": history}
     return log | {
-        "model.pt": content,
+        "model.pt": weights.pack(model, seed=run.settings["seed"], **told),
         "history.csv": history.to_csv(index=False).encode(),
         "settings.json": json.dumps(identity | {"result": result}, indent=2).encode(),
     }
 
 
 def _train(
-    run: Run, train: Digits, valid: Digits | None, log_dir: Path | None
+    run: Run, train: Digits, valid: Digits | None, log_dir: str | None
 ) -> tuple[nn.Module, pd.DataFrame, dict]:
     """Train one run with one thread; return the network, its history, and how it ended."""
     with _one_thread(), torch.random.fork_rng():
@@ -172,40 +171,14 @@ def _train(
         history = fit(model, train, valid, **run.settings, log_dir=log_dir, progress=False)
         precision = fast_precision(next(model.parameters()).device)
         logits = predict(model, train.images, precision=precision)
-    loss_and_accuracy_of_train = loss_and_accuracy(logits, train.labels)
-    return model, history, _result(history, *loss_and_accuracy_of_train)
-
-
-def _result(history: pd.DataFrame, train_loss: float, train_accuracy: float) -> dict:
-    """How a run ended, as numbers that JSON can hold."""
-    result = {
-        "status": "diverged" if diverged(history) else "finished",
-        "train_loss": train_loss,
-        "train_accuracy": train_accuracy,
-    }
-    if "valid_loss" in history:
+    result = {"status": "diverged" if diverged(history) else "finished"}
+    result["train_loss"], result["train_accuracy"] = loss_and_accuracy(logits, train.labels)
+    if valid is not None:
         # Where no epoch has a loss that is a number, the first stands for all.
         best = history.loc[history["valid_loss"].fillna(np.inf).idxmin()]
         result["best_epoch"] = int(best["epoch"])
-        result["valid_loss"] = float(best["valid_loss"])
-        result["valid_accuracy"] = float(best["valid_accuracy"])
-    return result | {"seconds": float(history["seconds"].sum())}
-
-
-@contextmanager
-def _log_folder(wanted: bool) -> Iterator[Path | None]:
-    """A folder for the TensorBoard log while it is written."""
-    if not wanted:
-        yield None
-        return
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise RunError(
-            f"The TensorBoard log could not be written to {tempfile.gettempdir()} ({error}): make "
-            "room there, or set TMPDIR to another folder, or search with tensorboard=False."
-        ) from error
+        result |= {name: float(best[name]) for name in ("valid_loss", "valid_accuracy")}
+    return model, history, result | {"seconds": float(history["seconds"].sum())}
 
 
 @contextmanager

@@ -124,44 +124,21 @@ def fit(
     settings = Settings(**settings)
     settings.check_batch_size(len(train))
     device = default_device()
-    precision = fast_precision(device)
     model.to(device, memory_format=torch.channels_last)
     train = Digits(train.images.to(device), train.labels.to(device))
-    optimizer = torch.optim.Adam(
-        model.parameters(),
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        decoupled_weight_decay=True,
-        fused=True,
-    )
-    num_steps = settings.num_epochs * math.ceil(len(train) / settings.batch_size)
-    step = _Step(
-        model,
-        optimizer,
-        _scheduler(optimizer, settings.schedule, num_steps),
-        Augmentation(**settings.augmentation) if settings.augmentation else None,
-        _average(model, settings.ema_decay),
-        settings,
-        precision,
-    )
-    result = step.average.module if step.average else model  # whose weights count
+    trainer = _Trainer(model, settings, math.ceil(len(train) / settings.batch_size))
+    result = trainer.average.module if trainer.average else model  # whose weights count
 
     history, best_loss, best_weights = [], math.inf, None
-    epochs = tqdm(
-        range(1, settings.num_epochs + 1),
-        "training",
-        unit="epoch",
-        disable=not progress,
-        file=sys.stdout,
-    )
+    epochs = range(1, settings.num_epochs + 1)
+    epochs = tqdm(epochs, "training", unit="epoch", disable=not progress, file=sys.stdout)
     with torch.random.fork_rng(), _summary_writer(log_dir) as writer:
         torch.manual_seed(settings.seed)
         for epoch in epochs:
             start = time.perf_counter()
-            row = {"epoch": epoch}
-            row |= _train_epoch(step, train)
+            row = {"epoch": epoch} | trainer.epoch(train)
             if valid is not None:
-                logits = predict(result, valid.images, precision=precision)
+                logits = predict(result, valid.images, precision=trainer.precision)
                 row["valid_loss"], row["valid_accuracy"] = loss_and_accuracy(logits, valid.labels)
             row["seconds"] = time.perf_counter() - start
             history.append(row)
@@ -183,33 +160,28 @@ def diverged(history: pd.DataFrame) -> bool:
     return not np.isfinite(history.filter(like="loss").iloc[-1]).all()
 
 
-def _scheduler(optimizer: torch.optim.Optimizer, schedule: str, num_steps: int):
-    if schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
-    max_lr = optimizer.param_groups[0]["lr"]
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=num_steps)
+class _Trainer:
+    """A model, and all that its training changes or goes by from one step to the next."""
 
+    def __init__(self, model: nn.Module, settings: Settings, steps_per_epoch: int):
+        self.model, self.settings, lr = model, settings, settings.lr
+        self.precision = fast_precision(default_device())
+        decay = {"weight_decay": settings.weight_decay, "decoupled_weight_decay": True}
+        self.optimizer = torch.optim.Adam(model.parameters(), lr, fused=True, **decay)
+        schedules = torch.optim.lr_scheduler
+        if settings.schedule == "constant":
+            self.scheduler = schedules.ConstantLR(self.optimizer, factor=1)
+        else:
+            steps = settings.num_epochs * steps_per_epoch
+            self.scheduler = schedules.OneCycleLR(self.optimizer, lr, total_steps=steps)
+        self.augment = Augmentation(**settings.augmentation) if settings.augmentation else None
+        self.average = None
+        if settings.ema_decay is not None:
+            # Buffers as well: the batch norms' mean and variance belong to the weights.
+            average = get_ema_multi_avg_fn(settings.ema_decay)
+            self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
-def _average(model: nn.Module, ema_decay: float | None) -> AveragedModel | None:
-    if ema_decay is None:
-        return None
-    # Buffers as well: the batch norms' mean and variance belong to the weights.
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
-
-
-@dataclass
-class _Step:
-    """All that one step of the training changes or goes by."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
-    augment: Augmentation | None
-    average: AveragedModel | None
-    settings: Settings
-    precision: torch.dtype
-
-    def __call__(self, batch: Digits) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def step(self, batch: Digits) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Learn from a batch; return its logits, its loss, and the norm of the gradient."""
         images, device = to_float(batch.images), batch.images.device
         if self.augment:
@@ -231,29 +203,27 @@ class _Step:
             self.average.update_parameters(self.model)
         return logits.detach(), loss.detach(), norm
 
-
-def _train_epoch(step: _Step, train: Digits) -> dict:
-    """Train on every image once; return the part of the history's row that this gives."""
-    step.model.train()
-    device = train.images.device
-    loss_sum, norm_sum = torch.zeros((), device=device), torch.zeros((), device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    batches = torch.randperm(len(train)).to(device).split(step.settings.batch_size)
-    for indices in batches:
-        batch = train[indices]
-        logits, loss, norm = step(batch)
-        # Sums over images: the last, smaller batch counts for what it is.
-        loss_sum += loss * len(batch)
-        norm_sum += norm
-        correct += (logits.argmax(1) == batch.labels).sum()
-    row = {
-        "learning_rate": step.scheduler.get_last_lr()[0],
-        "train_loss": loss_sum.item() / len(train),
-        "train_accuracy": correct.item() / len(train),
-    }
-    if step.settings.clip_norm is not None:
-        row["gradient_norm"] = norm_sum.item() / len(batches)
-    return row
+    def epoch(self, train: Digits) -> dict:
+        """Train on every image once; return the part of the history's row that this gives."""
+        self.model.train()
+        loss_sum, norm_sum, correct = torch.zeros(3, device=train.images.device)
+        batches = torch.randperm(len(train)).to(train.images.device)
+        batches = batches.split(self.settings.batch_size)
+        for indices in batches:
+            batch = train[indices]
+            logits, loss, norm = self.step(batch)
+            # Sums over images: the last, smaller batch counts for what it is.
+            loss_sum += loss * len(batch)
+            norm_sum += norm
+            correct += (logits.argmax(1) == batch.labels).sum()
+        row = {
+            "learning_rate": self.scheduler.get_last_lr()[0],
+            "train_loss": loss_sum.item() / len(train),
+            "train_accuracy": correct.item() / len(train),
+        }
+        if self.settings.clip_norm is not None:
+            row["gradient_norm"] = norm_sum.item() / len(batches)
+        return row
 
 
 def _summary_writer(log_dir):

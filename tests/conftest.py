@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +37,26 @@ def repository(tmp_path_factory) -> Path:
     ignore = shutil.ignore_patterns(".git", ".venv", "runs", "*cache*", "tests", "*-ubyte")
     shutil.copytree(ROOT, copy, ignore=ignore)
     return copy
+
+
+def committed() -> dict[str, int]:
+    """A checksum of every committed file (none where there is no git)."""
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True) if shutil.which("git") else None
+    names = listed.stdout.decode().split("\0") if listed else []
+    return {
+        name: zlib.crc32((ROOT / name).read_bytes()) for name in names if (ROOT / name).is_file()
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_committed_file_changes():
+    """What `make test` promises: tests that write do so in a copy."""
+    before = committed()
+    yield
+    after = committed()
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    assert not changed, f"changed while the tests ran: {', '.join(changed)}"
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The grid on a cluster of real processes on loopback, started as a user would; some are killed."""
+"""Searches on a cluster of real processes on loopback; some are killed, some stop answering."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import joblib
 import pandas as pd
 import pytest
 import torch
@@ -21,10 +20,12 @@ from distributed import Client
 
 from conftest import ROOT
 from network import CNN
-from study import cluster, grid_search, mnist, training, weights
+from study import cluster, grid_search, weights
+from study import run as runs_on_disk
 
 GRID = {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}
 SECONDS = 300  # for one step, on a busy machine; a few are usual
+CLOSED = "tcp://127.0.0.1:1"  # nobody listens there
 
 
 class Cluster:
@@ -33,12 +34,14 @@ class Cluster:
     def __init__(self, folder: Path):
         self.folder = folder
         self.processes: dict[str, subprocess.Popen] = {}
-        # In a folder without the package: the scheduler does not need it.
+        # In a folder without the study: the scheduler does not need it.
         self.start("scheduler", folder, "scheduler", "--port", "0")
         self.client = Client(scheduler_file=folder / "scheduler.json", timeout=SECONDS)
 
     def start(self, name: str, cwd: Path, *command: str) -> None:
-        loopback = ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
+        loopback = ("--dashboard-address", "127.0.0.1:0")
+        if "--listen-address" not in command:
+            loopback += ("--host", "127.0.0.1")
         scheduler_file = ("--scheduler-file", self.folder / "scheduler.json")
         with (self.folder / f"{name}.log").open("w") as log:
             self.processes[name] = subprocess.Popen(
@@ -49,10 +52,13 @@ class Cluster:
                 start_new_session=True,
             )
 
-    def start_worker(self, name: str, cwd: Path = ROOT, *options: str) -> None:
+    def start_worker(self, name: str, cwd: Path = ROOT, *options: str, nanny: bool = False) -> None:
+        """Without a nanny unless it matters: it takes as long to start as the worker itself."""
         if "--nthreads" not in options:
             options = ("--nthreads", "1", *options)
-        self.start(name, cwd, "worker", "--name", name, *options)
+        self.start(
+            name, cwd, "worker", "--name", name, "--nanny" if nanny else "--no-nanny", *options
+        )
 
     def wait_for_workers(self, count: int) -> None:
         self.client.wait_for_workers(count, timeout=SECONDS)
@@ -63,6 +69,10 @@ class Cluster:
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
+
+    def stop(self, name: str) -> None:
+        """SIGSTOP: its connections stay open and nobody answers, as when a host has just gone."""
+        os.killpg(self.processes[name].pid, signal.SIGSTOP)
 
     def kill(self, name: str) -> None:
         """SIGKILL to the whole group: a worker, and the nanny that would start it again."""
@@ -85,32 +95,32 @@ def processes(tmp_path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def no_data(tmp_path_factory) -> Path:
-    """A folder that has the modules of this study, and not its data."""
-    folder = tmp_path_factory.mktemp("no_data")
-    for module in ROOT.glob("*.py"):
-        shutil.copy(module, folder)
+def other_code(tmp_path_factory) -> Path:
+    """A folder with the study, in which one number of a network is another."""
+    folder = tmp_path_factory.mktemp("other_code")
+    for module in ("network.py", "rnns.py"):
+        shutil.copy(ROOT / module, folder)
+    shutil.copytree(ROOT / "study", folder / "study")
+    source = (folder / "network.py").read_text()
+    (folder / "network.py").write_text(source.replace("0.1307", "0.1308"))
     return folder
 
 
-def search(data, runs_dir: Path, grid=GRID, **settings) -> pd.DataFrame:
+def search(data, runs_dir: Path, client: Client | None = None, grid=GRID, **settings):
     return grid_search.search(
         grid,
         *data,
         study="study",
         runs_dir=runs_dir,
+        client=client,
+        num_workers=1,
         progress=False,
         **{"network": CNN, "batch_size": 64, "num_epochs": 3, **settings},
     )
 
 
-def search_there(*arguments, **settings) -> pd.DataFrame:
-    with joblib.parallel_config(backend="dask"):
-        return search(*arguments, **settings)
-
-
-def begin_search_there(*arguments, **settings) -> Future:
-    return ThreadPoolExecutor(1).submit(search_there, *arguments, **settings)
+def begin_search(*arguments, **settings) -> Future:
+    return ThreadPoolExecutor(1).submit(search, *arguments, **settings)
 
 
 def wait_for(what, running: Future | None = None) -> None:
@@ -127,6 +137,10 @@ def finished(runs_dir: Path) -> list[Path]:
     return sorted((runs_dir / "study").glob("CNN*/model.pt"))
 
 
+def times(runs_dir: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in finished(runs_dir)}
+
+
 def assert_same(runs: pd.DataFrame, others: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(
         runs.drop(columns=["seconds", "folder"]),
@@ -135,56 +149,57 @@ def assert_same(runs: pd.DataFrame, others: pd.DataFrame) -> None:
     )
     for folder, other in zip(runs["folder"], others["folder"], strict=True):
         assert Path(folder).name == Path(other).name
-        assert {p.name for p in Path(folder).iterdir()} >= set(grid_search.RUN_FILES)
+        assert runs_on_disk.is_kept(Path(folder))
         states = [
             weights.read_model_file(Path(f) / "model.pt")["state_dict"] for f in (folder, other)
         ]
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_a_killed_worker_changes_nothing(processes, few, no_data, tmp_path):
-    """One worker has the data on its disk, the other gets it once; one dies in a run."""
-    processes.start_worker("with_data")
-    processes.start_worker("no_data", no_data)
+def test_a_killed_worker_changes_nothing(processes, few, tmp_path):
+    """Each worker gets the images once; one dies in a run."""
+    for name in ("one", "other"):
+        processes.start_worker(name)
     processes.wait_for_workers(2)
-    running = begin_search_there(few, tmp_path / "there")
-    has_data = "data .* from the disk", "data .* from the driver"
-    wait_for(lambda: re.search(has_data[0], processes.log("with_data")), running)
-    wait_for(lambda: re.search(has_data[1], processes.log("no_data")), running)
+    running = begin_search(few, tmp_path / "there", processes.client)
+    for name in ("one", "other"):
+        wait_for(lambda name=name: "MB from the scheduler" in processes.log(name), running)
+    address = processes.address("one")
     wait_for(lambda: finished(tmp_path / "there"), running)
-    address = processes.address("with_data")
     wait_for(lambda: processes.client.processing()[address], running)
-    processes.kill("with_data")
+    processes.kill("one")
     there = running.result(timeout=SECONDS)
-    assert len(re.findall(has_data[1], processes.log("no_data"))) == 1
+    assert processes.log("other").count("MB from the scheduler") == 1
 
-    assert_same(there, search(few, tmp_path / "here", num_workers=1))
-    kept = {path: path.stat().st_mtime_ns for path in finished(tmp_path / "there")}
-    pd.testing.assert_frame_equal(search_there(few, tmp_path / "there"), there, check_exact=True)
-    assert kept == {path: path.stat().st_mtime_ns for path in finished(tmp_path / "there")}
+    assert_same(there, search(few, tmp_path / "here"))
+    kept = times(tmp_path / "there")
+    again = search(few, tmp_path / "there", processes.client)
+    pd.testing.assert_frame_equal(again, there, check_exact=True)
+    assert kept == times(tmp_path / "there")
 
 
 def test_the_scheduler_goes_away(processes, few, tmp_path):
     """And until it does, its only worker trains every run: none is trained in this process."""
     processes.start_worker("worker")
     processes.wait_for_workers(1)
-    running = begin_search_there(few, tmp_path)
+    running = begin_search(few, tmp_path, processes.client)
     wait_for(lambda: finished(tmp_path), running)
-    assert len(re.findall("data .* from the disk", processes.log("worker"))) == 1
+    assert processes.log("worker").count("MB from the scheduler") == 1
     processes.kill("scheduler")
-    with pytest.raises(cluster.ClusterError, match=r"scheduler at tcp://.* was lost.*are kept"):
+    with pytest.raises(
+        cluster.ClusterError, match=r"scheduler at tcp://.* was lost\. .*are kept: connect again"
+    ):
         running.result(timeout=SECONDS)
-    kept = {path: path.stat().st_mtime_ns for path in finished(tmp_path)}
+    kept = times(tmp_path)
     assert 0 < len(kept) < 6
-    assert list(search(few, tmp_path, num_workers=1)["status"]) == ["finished"] * 6
-    assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items())
+    assert list(search(few, tmp_path)["status"]) == ["finished"] * 6
+    assert kept.items() <= times(tmp_path).items()
 
 
-def test_other_versions_are_refused(processes, few, no_data, tmp_path):
-    processes.start_worker("no_package", tmp_path)
-    other_code = shutil.copytree(no_data, tmp_path / "other_code")
-    source = (other_code / "network.py").read_text()
-    (other_code / "network.py").write_text(source.replace("0.1307", "0.1308"))
+def test_workers_that_compute_otherwise_are_refused(
+    processes, few, other_code, tmp_path, monkeypatch
+):
+    processes.start_worker("no_study", processes.folder)
     processes.start_worker("other_code", other_code)
     preload = tmp_path / "older.py"
     preload.write_text("import torch\ntorch.__version__ = '1.0.0'\n")
@@ -192,49 +207,122 @@ def test_other_versions_are_refused(processes, few, no_data, tmp_path):
     processes.start_worker("two_threads", ROOT, "--nthreads", "2")
     processes.wait_for_workers(4)
     with pytest.raises(cluster.ClusterError) as error:
-        search_there(few, tmp_path / "runs")
-    code, version = grid_search.CODE_HASHES["CNN"], re.escape(torch.__version__)
+        search(few, tmp_path / "runs", processes.client)
+    code, version = runs_on_disk.CODE_HASHES["CNN"], re.escape(torch.__version__)
     for name, problem in {
-        "no_package": rf"No module named 'grid_search'.*code of CNN {code}, .*torch {version}",
-        "other_code": rf"has code of CNN [0-9a-f]+ \(needed: {code}\)",
+        "no_study": rf"No module named 'study'.*needed: code {code}, torch {version}",
+        "other_code": rf"has code [0-9a-f]+ \(needed: {code}\)",
         "other_torch": rf"has torch 1\.0\.0 \(needed: {version}\)",
-        "two_threads": "has 2 threads.*--nthreads 1",
+        "two_threads": r"has --nthreads 2 \(needed: 1\)",
     }.items():
-        assert re.search(f"{processes.address(name)} [^\n]*{problem}", str(error.value)), name
+        assert re.search(f"{processes.address(name)} [^;]*{problem}", str(error.value)), name
+
+    processes.start_worker("worker")
+    processes.wait_for_workers(5)
+    monkeypatch.setattr(runs_on_disk, "fast_precision", lambda device: "another precision")
+    with pytest.raises(cluster.ClusterError) as error:
+        search(few, tmp_path / "runs", processes.client)
+    problem = r"has precision \S+ \(needed: another precision\)"
+    assert re.search(f"{processes.address('worker')} {problem}", str(error.value))
     assert finished(tmp_path / "runs") == []
 
 
-def test_who_joins_later_is_refused_too(processes, few, tmp_path):
+def test_a_refused_worker_is_left_out(processes, few, tmp_path, monkeypatch, capsys):
+    """It joins late; the search goes on, and waits for another when its good worker is lost."""
+    monkeypatch.setattr(cluster, "PATIENCE", 0)
+    processes.start_worker("good")
+    processes.wait_for_workers(1)
+    running = begin_search(
+        few, tmp_path, processes.client, {"lr": [0.001], "seed": range(12)}, num_epochs=8
+    )
+    wait_for(lambda: finished(tmp_path), running)
+    processes.start_worker("no_study", processes.folder)
+    printed = ""
+
+    def has_printed(pattern: str) -> bool:
+        nonlocal printed
+        printed += capsys.readouterr().out
+        return re.search(pattern, printed) is not None
+
+    refusal = r"Worker tcp://\S+ cannot import .*No module named 'study'.* It gets no runs"
+    wait_for(lambda: has_printed(refusal), running)
+    processes.kill("good")
+    wait_for(lambda: has_printed(r"Waiting for a worker\. There is: tcp://\S+ cannot"), running)
+    assert len(finished(tmp_path)) < 12
+    processes.start_worker("late")
+    runs = running.result(timeout=SECONDS)
+    assert list(runs["status"]) == ["finished"] * 12
+    assert not has_printed(rf"(?s){refusal}.*{refusal}")
+
+
+def test_hosts_that_do_not_answer_stop_no_search(processes, few, tmp_path):
+    """One is gone and the scheduler has not noticed, one cannot be reached from outside."""
+    for name, options in {
+        "gone": (),
+        "closed": ("--listen-address", "tcp://127.0.0.1:0", "--contact-address", CLOSED),
+        "good": (),
+    }.items():
+        processes.start_worker(name, ROOT, *options)
+    processes.wait_for_workers(3)
+    processes.stop("gone")
+    running = begin_search(few, tmp_path, processes.client)
+    assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 6
+    assert len(processes.client.nthreads()) == 3  # the two were there to the end
+
+
+def test_an_idle_worker_takes_what_waits_at_another(processes, few, tmp_path):
+    processes.start_worker("busy")
+    processes.wait_for_workers(1)
+    grid = {"lr": [0.001], "seed": [0, 1]}
+    running = begin_search(few, tmp_path, processes.client, grid, num_epochs=60)
+    busy = processes.address("busy")
+    wait_for(lambda: len(processes.client.processing()[busy]) == 2, running)
+    processes.start_worker("idle")
+    processes.wait_for_workers(2)
+    idle = processes.address("idle")
+    wait_for(lambda: "MB from the scheduler" in processes.log("idle"), running)
+    assert [len(processes.client.processing()[address]) for address in (busy, idle)] == [1, 1]
+    assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 2
+
+
+def test_an_interrupted_search_leaves_nothing(processes, few, tmp_path, monkeypatch):
+    """Few runs are handed out at a time, and those that have not begun are cancelled."""
     processes.start_worker("worker")
     processes.wait_for_workers(1)
-    running = begin_search_there(few, tmp_path, {"lr": [0.001], "seed": range(100)}, num_epochs=9)
-    processes.start_worker("no_package", tmp_path)
-    with pytest.raises(cluster.ClusterError, match="No module named 'grid_search'"):
-        running.result(timeout=SECONDS)
-    # What was not begun is not begun any more.
+    held = []
+
+    def interrupt(folder: Path, files: dict[str, bytes]) -> None:
+        held.extend(processes.client.processing()[processes.address("worker")])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs_on_disk, "write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        search(few, tmp_path, processes.client, {"lr": [0.001], "seed": range(100)})
+    assert 1 <= len(held) <= 2
     wait_for(lambda: not any(processes.client.processing().values()))
-    assert len(finished(tmp_path)) < 100
+    assert processes.client.futures == {}
 
 
-def test_a_machine_that_computes_otherwise_is_refused(processes, few, tmp_path, monkeypatch):
-    processes.start_worker("worker")
-    processes.wait_for_workers(1)
-    monkeypatch.setattr(training, "fast_precision", lambda device: "another precision")
-    with pytest.raises(cluster.ClusterError, match=r"precision .*needed: another precision"):
-        search_there(few, tmp_path)
-
-
-def test_rows_of_the_training_file(digits):
-    train, test = digits
-    parts = mnist.split(train, 0.2, seed=0)
-    taken = cluster._take(cluster._rows(parts))
-    assert mnist.fingerprint(*taken) == mnist.fingerprint(*parts)
-    without_valid = cluster._take(cluster._rows((train[:10], None)))
-    assert mnist.fingerprint(*without_valid) == mnist.fingerprint(train[:10], None)
-    assert cluster._rows((train[:10], test[:10])) is None
+def test_a_run_that_ends_its_workers_ends_the_search(processes, few, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "MAX_LOSSES", 2)
+    preload = tmp_path / "out_of_memory.py"
+    preload.write_text(
+        "import os\nfrom study import cluster\ncluster.train_run = lambda *_: os._exit(1)\n"
+    )
+    processes.start_worker("worker", ROOT, "--preload", str(preload), nanny=True)
+    with pytest.raises(cluster.ClusterError, match="2 workers were lost while they trained CNN-lr"):
+        search(few, tmp_path / "runs", processes.client)
 
 
 def test_only_one_module_needs_dask():
-    pattern = re.compile(r"^\s*(?:from|import) (?:dask|distributed)", re.MULTILINE)
-    needing = [path.name for path in ROOT.glob("*.py") if pattern.search(path.read_text())]
+    pattern = re.compile(r"^(?:from|import) (?:dask|distributed)", re.MULTILINE)
+    modules = [*ROOT.glob("*.py"), *ROOT.glob("study/**/*.py"), *ROOT.glob("app/*.py")]
+    needing = [path.name for path in modules if pattern.search(path.read_text())]
     assert needing == ["cluster.py"]
+
+
+def test_the_key_of_a_cluster_is_not_committed(tmp_path):
+    """docs/cluster.md has the user make key.pem in the clone."""
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run(["git", "-C", tmp_path, "check-ignore", "key.pem"], check=True)

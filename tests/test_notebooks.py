@@ -264,7 +264,7 @@ def test_settings_of_a_dict_are_refused_by_their_name():
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_checks_its_settings_before_it_reads_data(name):
-    source = code_cells(read(name))[1].source
+    source = "\n".join(cell.source for cell in code_cells(read(name)))
     assert "knobs.check(globals())" in source.partition("load(")[0]
 
 

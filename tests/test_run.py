@@ -128,7 +128,7 @@ def test_what_can_alter_a_number_counts(old, new):
 @pytest.mark.parametrize(
     "old, new",
     [
-        ("# Added last", "# Put last"),
+        ("# The channel is added last", "# The channel comes last"),
         ("Turn uint8 images", "Make uint8 images"),
         ("def wilson_interval(", "def new_figure(x):\n    return x\n\n\ndef wilson_interval("),
         ("class DeepCNN(", "class New(CNN):\n    pass\n\n\nclass DeepCNN("),

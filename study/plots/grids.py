@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.collections import QuadMesh
 
 from study.plots import style
@@ -18,20 +19,15 @@ def annotated_map(
     ax: plt.Axes, cells: pd.DataFrame, texts: pd.DataFrame, size: float = style.SMALL, **options
 ) -> QuadMesh:
     """Colour cells by their values and write into each its text, ``size`` points large. A cell of
-    NaN stays white. Index and columns label the map; the options are those of ``pcolormesh``.
+    NaN stays white. Index and columns label the map; the options are those of ``seaborn.heatmap``.
     """
-    drawn = ax.pcolormesh(cells, edgecolors="white", linewidth=1.5, **options)
-    for (row, column), value in np.ndenumerate(cells):
-        red, green, blue, _ = drawn.to_rgba(value) if value == value else (1, 1, 1, 1)
-        colour = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-        look = {"ha": "center", "va": "center", "color": colour, "fontsize": size}
-        ax.text(column + 0.5, row + 0.5, texts.iat[row, column], **look)
-    ax.spines[:].set_visible(False)
+    look = {"linewidths": 1.5, "annot_kws": {"fontsize": size}, "cbar": False}
+    look |= {"xticklabels": True, "yticklabels": True}
+    sns.heatmap(cells, annot=texts, fmt="", ax=ax, **look | options)
     ax.tick_params(length=0)
-    ax.set_xticks(np.arange(len(cells.columns)) + 0.5, cells.columns)
-    ax.set_yticks(np.arange(len(cells)) + 0.5, cells.index)
-    ax.set_ylim(len(cells), 0)
-    return drawn
+    ax.tick_params(axis="y", rotation=0)
+    ax.set(xlabel="", ylabel="")
+    return ax.collections[0]
 
 
 def heat_maps(
@@ -69,6 +65,9 @@ def confusion_matrices(matrices: dict[str, np.ndarray], title: str) -> plt.Figur
         mistakes = counts.mask(np.eye(len(counts), dtype=bool))
         look = {"cmap": "Oranges", "vmin": 0, "vmax": max(1, mistakes.max(axis=None))}
         annotated_map(ax, mistakes, counts.astype(str).mask(counts == 0, ""), **look)
+        right = {"color": style.BLUE, "weight": "bold", "ha": "center", "va": "center"}
+        for digit, count in enumerate(matrix.diagonal()):
+            ax.text(digit + 0.5, digit + 0.5, count, fontsize=style.SMALL, **right)
         heading = f"{name}: {mistakes.sum(axis=None):.0f} mistakes in {matrix.sum()}"
         heading = style.wrapped(heading, style.WIDTH / len(matrices))
         ax.set(xlabel="predicted digit", aspect=1, title=heading)

@@ -43,6 +43,7 @@ def cost(results: pd.DataFrame, families: Mapping[str, str], title: str) -> plt.
     figure, axes = style.canvas(2, 1, height=4 + 0.3 * len(results), title=title)
     style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
     columns = {"parameters": EngFormatter(sep=""), "training seconds": "{x:g}"}
+    results = results.assign(**results[list(columns)].clip(lower=1))  # 0 has no logarithm
     for ax, (column, fmt) in zip(axes, columns.items(), strict=True):
         x = results[column]
         ax.vlines(x, low, high, colors=colours, lw=1, alpha=0.6)
