@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -70,17 +69,6 @@ def predict_on_all_cores(
         torch.set_num_threads(before)
 
 
-def predict_shifted(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return log-probabilities (N, 10) by test-time augmentation.
-
-    They come from the mean probabilities over each image as it is and moved by one pixel in each
-    of the four directions.
-    """
-    moves = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
-    looks = [predict(model, images.roll(move, dims=(1, 2))).softmax(1) for move in moves]
-    return (sum(looks) / len(moves)).log()
-
-
 def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     """Return mean cross-entropy (nats) and accuracy (0 to 1) over all N images.
 
@@ -106,8 +94,10 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of an accuracy of ``correct`` out of ``total``.
 
     Wilson's score interval (1927), which holds its level near 100 % where the usual normal
-    interval does not.
+    interval does not. NaN where there are no images.
     """
+    if not total:
+        return np.nan, np.nan
     interval = binomtest(correct, total).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -149,57 +139,6 @@ def mcnemar(correct_a: torch.Tensor, correct_b: torch.Tensor) -> float:
     """
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-
-
-def mcnemar_table(correct: Mapping[str, torch.Tensor]) -> pd.DataFrame:
-    """Return the p-values of ``mcnemar`` between all models: square, with a row for each.
-
-    Args:
-        correct: by model, bool, shape (N,): whether it is right on each image.
-    """
-    return pd.DataFrame(
-        {a: {b: mcnemar(correct[a], correct[b]) for b in correct} for a in correct},
-        index=list(correct),
-    )
-
-
-def accuracy_by_class(labels: torch.Tensor, predictions: torch.Tensor) -> pd.DataFrame:
-    """Return the accuracy on each of the ten classes, with its 95 % interval.
-
-    Args:
-        labels, predictions: int, shape (N,).
-
-    Returns:
-        One row for each class: ``images``, and ``accuracy``, ``low`` and ``high`` (0 to 1), which
-        are NaN for a class without images.
-    """
-    rows = []
-    for label in range(10):
-        members = predictions[labels == label]
-        correct, total = int((members == label).sum()), len(members)
-        low, high = wilson_interval(correct, total) if total else (np.nan, np.nan)
-        accuracy = correct / total if total else np.nan
-        rows.append({"images": total, "accuracy": accuracy, "low": low, "high": high})
-    return pd.DataFrame(rows)
-
-
-def mistakes(logits: Mapping[str, torch.Tensor], labels: torch.Tensor, model: str) -> pd.DataFrame:
-    """Return the images that one model gets wrong, the most confident mistake first.
-
-    Args:
-        logits: by model, those of all models, float (N, 10).
-        labels: int64, shape (N,).
-
-    Returns:
-        One row for each mistake, with the image's index: ``label``, ``answer``, ``confidence``
-        (0 to 1), and ``others_right``: how many of the other models are right.
-    """
-    confidence, answers = logits[model].softmax(1).max(1)
-    right = torch.stack([values.argmax(1) == labels for values in logits.values()]).sum(0)
-    columns = {"label": labels, "answer": answers, "confidence": confidence, "others_right": right}
-    table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
-    wrong = table[table["answer"] != table["label"]]
-    return wrong.sort_values("confidence", ascending=False, kind="stable")
 
 
 def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) -> pd.DataFrame:

@@ -22,7 +22,6 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, NearestNeig
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
-from study.augmentation import NODES, transform
 from study.evaluation import accuracy_columns
 from study.mnist import Digits
 
@@ -212,31 +211,6 @@ def yardsticks(
             KNeighborsClassifier(num_neighbours, algorithm="brute"),
         ),
     }
-
-
-def distortion_strip(image: torch.Tensor, name: str, amounts: list[float]) -> torch.Tensor:
-    """Return one image under one transform of each strength, float (len(amounts), 1, 28, 28).
-
-    Args:
-        image: float, shape (1, 1, 28, 28).
-        name: an argument of ``augmentation.transform``. A shift is to the right; an elastic
-            distortion is a fixed random one, scaled.
-        amounts: in the unit of that argument.
-    """
-    values, zeros = torch.tensor(amounts, dtype=torch.float), torch.zeros(len(amounts))
-    settings = {
-        "rotation": zeros,
-        "scale": zeros + 1,
-        "shear": zeros,
-        "shift": zeros,
-        "elastic": None,
-    }
-    if name == "elastic":
-        field = torch.randn(1, 2, NODES, NODES, generator=torch.Generator().manual_seed(0))
-        values = values[:, None, None, None] * field
-    settings[name] = values
-    settings["shift"] = torch.stack([settings["shift"], zeros], dim=1)
-    return transform(image.expand(len(amounts), -1, -1, -1), **settings)
 
 
 def fit_and_predict(

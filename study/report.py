@@ -44,11 +44,7 @@ README_ROWS = 14  # the README's table shows the first models only
 
 
 def names(files: Sequence[str]) -> dict[str, str]:
-    """Return the files by the names of their models.
-
-    Raises:
-        ValueError: two models would have the same name.
-    """
+    """Return the files by the names of their models; ValueError where two have the same."""
     by_name = {NAMES[file]: file for file in files}
     if len(by_name) < len(files):
         raise ValueError(f"two of these models have the same name: {', '.join(files)}")
@@ -76,9 +72,8 @@ def result_row(
     """Return one row of the results, as numbers (see ``result_table``).
 
     Args:
-        history: one row an epoch, with its seconds.
-        train, test, valid: logits and labels of the images that the model was trained on, of the
-            test images, and of the images that chose it, None where there were none.
+        train, test, valid: logits and labels of the images that the model was trained on, tested
+            on, and chosen on.
     """
     errors = len(test[1]) - evaluation.num_correct(*test)
     low, high = evaluation.wilson_interval(len(test[1]) - errors, len(test[1]))

@@ -9,7 +9,7 @@ import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.preprocessing import normalize
 
-from study import exploration, mnist
+from study import exploration
 from study.mnist import Digits
 
 
@@ -113,16 +113,3 @@ def test_fit_and_predict_and_score(few):
     wrong = int((test.labels != train.labels.mode().values).sum())
     assert score["errors"] == wrong == score["in first half"] + score["in second half"]
     assert seconds >= 0
-
-
-@pytest.mark.parametrize("name", ["rotation", "scale", "shear", "shift", "elastic"])
-def test_distortion_strip_begins_with_the_image_and_grows(few, name):
-    image = mnist.to_float(few[0].images[:1])
-    amounts = [1, 0.7, 0.4] if name == "scale" else [0, 3, 10]
-    strip = exploration.distortion_strip(image, name, amounts)
-    assert strip.shape == (3, 1, 28, 28)
-    assert torch.allclose(strip[:1], image, atol=1e-5)
-    change = (strip - image).abs().sum((1, 2, 3))
-    assert 0 < change[1] < change[2]
-    if name == "shift":
-        assert torch.allclose(strip[1, 0, :, 3:], image[0, 0, :, :-3], atol=1e-5)

@@ -16,7 +16,6 @@ from sklearn.datasets import load_digits
 from app.service import ANSWERING
 from conftest import ROOT
 from study import evaluation, weights
-from study.pictures import refusal
 from study.pictures.degradations import DEGRADATIONS
 from study.pictures.preparation import WORK_SIZE, prepare
 
@@ -208,10 +207,3 @@ def test_nothing_in_the_study_loads_flask():
     modules = [m.name for m in pkgutil.walk_packages([str(ROOT / "study")], "study.")]
     assert "study.pictures.refusal" in modules and "study.mnist" in modules
     assert not {"flask", "app"} & loaded_by(f"import {', '.join(modules)}")
-
-
-def test_share_of_others_refused_for_a_share_of_digits_given_up():
-    """Digits score 0 to 100: to give up a tenth of them, the threshold is 10."""
-    digits, others = torch.arange(101.0), torch.tensor([5.0, 9.0, 50.0, -torch.inf])
-    shares = refusal.shares_refused(digits, others, np.array([0, 0.1, 0.6]))
-    assert shares.tolist() == [0.25, 0.75, 1]

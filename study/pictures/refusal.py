@@ -8,7 +8,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from study.files import write_whole
@@ -51,14 +50,3 @@ def score(logits: torch.Tensor) -> torch.Tensor:
     of the sum of the exponentials of the logits.
     """
     return logits.logsumexp(1)
-
-
-def shares_refused(digits: torch.Tensor, others: torch.Tensor, given_up: np.ndarray) -> np.ndarray:
-    """Return what share of other pictures is refused where some share of the digits is given up.
-
-    Args:
-        digits, others: scores of digits and of other pictures, shape (N,) and (M,).
-        given_up: shares (0 to 1) of the digits, shape (K,); as is the result.
-    """
-    thresholds = torch.quantile(digits, torch.tensor(given_up, dtype=torch.float32))
-    return np.array([(others < threshold).float().mean() for threshold in thresholds])
