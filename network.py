@@ -5,8 +5,6 @@ logits (N, 10). Normalisation happens inside the network, so notebooks, the page
 all pass it the same input.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

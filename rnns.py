@@ -4,8 +4,6 @@
 directions they read in. Input and output are those of ``network.CNN``.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

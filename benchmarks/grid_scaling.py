@@ -8,8 +8,6 @@ The overhead is the time of the search beyond the trainings themselves, as the w
     python -m benchmarks.grid_scaling [--nothing 2000] [--runs 8] [--images 60000] [--epochs 2]
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import json

@@ -5,8 +5,6 @@ may train, because their numbers will be the same, and which run each of them ge
 an answer, refused or lost never hold up the others.
 """
 
-from __future__ import annotations
-
 import gzip
 import logging
 import math

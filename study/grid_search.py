@@ -1,7 +1,5 @@
 """Train many: every combination of a grid, several at once, each kept on disk (see ``run``)."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -43,7 +41,7 @@ def search(
     study: str,
     runs_dir: str | Path = "runs",
     num_workers: int | None = None,
-    client: Client | None = None,
+    client: "Client | None" = None,
     retrain: bool = False,
     tensorboard: bool = True,
     progress: bool = True,

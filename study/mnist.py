@@ -5,11 +5,10 @@ be missing, torchvision fetches it. The archives are never unpacked on the disk,
 stay in memory as one uint8 tensor: 47 MB, and faster to index than any loader of single files.
 """
 
-from __future__ import annotations
-
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import joblib
 import torch
@@ -43,7 +42,7 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, indices) -> Digits:
+    def __getitem__(self, indices) -> Self:
         """The images and labels at ``indices`` (a slice, a mask, or a sequence of indices)."""
         return Digits(self.images[indices], self.labels[indices])
 

@@ -9,8 +9,6 @@ function it wraps, so a changed network would give old results, and it keeps pic
 wants a CSV and a checkpoint.
 """
 
-from __future__ import annotations
-
 import ast
 import ctypes
 import hashlib
@@ -23,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import Self
 
 import joblib
 import numpy as np
@@ -51,7 +50,7 @@ class Run:
     settings: dict
 
     @classmethod
-    def from_settings(cls, values: dict) -> Run:
+    def from_settings(cls, values: dict) -> Self:
         """Tell the arguments of the network from the settings of ``fit``; fill in the defaults.
 
         Raises:

@@ -1,7 +1,5 @@
 """Train one model."""
 
-from __future__ import annotations
-
 import copy
 import math
 import sys

@@ -1,7 +1,5 @@
 """A model <-> its file."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import platform
