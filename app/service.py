@@ -37,7 +37,7 @@ class Voter:
 
     def label(self) -> dict[str, str]:
         """What an answer calls the model by."""
-        return {"name": NAMES[self.file], "file": self.file, "version": self.version}
+        return {"name": NAMES.get(self.file, self.file), "file": self.file, "version": self.version}
 
     def vote(self, logits: torch.Tensor) -> dict:
         """What the model answers, given its logits (1, 10)."""
@@ -65,7 +65,7 @@ class Service:
             try:
                 self.voters.append(_load(root, file))
             except Exception as error:  # a foreign file may raise anything
-                LOG.warning("The model %r does not vote: %s", NAMES[file], error)
+                LOG.warning("The model %r does not vote: %s", NAMES.get(file, file), error)
         fixed = refusal.load()
         if fixed.version != self.answering.version:
             LOG.warning(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import joblib
@@ -50,23 +52,27 @@ def predict(
     return torch.cat(outputs).cpu()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch compute with one thread within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def predict_on_all_cores(
     model: nn.Module, images: torch.Tensor, *, precision: torch.dtype = torch.float32
 ) -> torch.Tensor:
     """Return what ``predict`` returns with one thread, sooner: each core computes whole batches.
 
-    Args:
-        model: a network in eval mode, on the CPU.
-        images, precision: see ``predict``.
+    The network must be in eval mode, on the CPU.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(joblib.cpu_count(only_physical_cores=True)) as pool:
-            batches = images.split(256)  # those of predict
-            return torch.cat(list(pool.map(partial(predict, model, precision=precision), batches)))
-    finally:
-        torch.set_num_threads(before)
+    with one_thread(), ThreadPoolExecutor(joblib.cpu_count(only_physical_cores=True)) as pool:
+        batches = images.split(256)  # those of predict
+        return torch.cat(list(pool.map(partial(predict, model, precision=precision), batches)))
 
 
 def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
@@ -91,10 +97,9 @@ def num_parameters(model: nn.Module) -> int:
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of an accuracy of ``correct`` out of ``total``.
+    """Return Wilson's 95 % interval (1927) of the accuracy of ``correct`` out of ``total``.
 
-    Wilson's score interval (1927), which holds its level near 100 % where the usual normal
-    interval does not. NaN where there are no images.
+    It holds its level near 100 %, where the usual normal interval does not. NaN of no images.
     """
     if not total:
         return np.nan, np.nan
@@ -134,8 +139,7 @@ def mcnemar(correct_a: torch.Tensor, correct_b: torch.Tensor) -> float:
     equally good, each of these would go to either with probability one half (McNemar 1947).
 
     Args:
-        correct_a: bool, shape (N,): whether the first model is right on each image.
-        correct_b: the same for the second.
+        correct_a, correct_b: bool, shape (N,): whether each model is right on each image.
     """
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
@@ -158,10 +162,6 @@ def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) 
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Return the mean distance between confidence and accuracy over all images (0 to 1).
-
-    Args:
-        bins: what ``calibration`` returns.
-    """
+    """Return the mean distance (0 to 1) of confidence and accuracy, from ``calibration``'s bins."""
     distance = (bins["confidence"] - bins["accuracy"]).abs()
     return float(np.average(distance, weights=bins["count"]))

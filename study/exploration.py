@@ -14,13 +14,8 @@ import pandas as pd
 import torch
 from scipy import ndimage
 from sklearn.base import ClassifierMixin
-from sklearn.decomposition import PCA
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.manifold import TSNE
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, NearestNeighbors
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from study.evaluation import accuracy_columns
 from study.mnist import Digits
@@ -38,31 +33,15 @@ def unit_vectors(images: torch.Tensor) -> np.ndarray:
     return normalize(flatten(images))
 
 
-def describe(digits: Digits) -> dict[str, object]:
-    """Return how many images there are, of what kind, and how much of them is ink."""
-    pixels = digits.images
-    return {
-        "images": len(digits),
-        "shape": "x".join(map(str, pixels.shape[1:])),
-        "dtype": str(pixels.dtype),
-        "value range": f"{pixels.min()} to {pixels.max()}",
-        "paper: pixels of 0 (%)": f"{100 * (pixels == 0).float().mean():.1f}",
-        "edges: from 1 to 239 (%)": f"{100 * ((pixels > 0) & (pixels < 240)).float().mean():.1f}",
-        "full ink: 240 and more (%)": f"{100 * (pixels >= 240).float().mean():.1f}",
-        "pixels that never have ink": int((pixels.amax(0) == 0).sum()),
-    }
-
-
 def ink_positions(images: torch.Tensor) -> pd.DataFrame:
-    """Return where the ink of each image lies, in pixels; one row for each image.
+    """Return where the ink of each image lies, in pixels; one row an image, none of them blank.
 
     Args:
-        images: uint8, shape (N, 28, 28), none of them blank.
+        images: uint8, shape (N, 28, 28).
 
     Returns:
         ``row`` and ``column`` of the centre of mass, counted from the centre of the upper left
-        pixel (the middle of the image is at 13.5), and ``height`` and ``width`` of the smallest
-        box around all ink.
+        pixel, and ``height`` and ``width`` of the smallest box around all ink.
     """
     values, pixels = images.numpy(), np.arange(28)
     mass = values.sum((1, 2), dtype=np.int64)
@@ -80,9 +59,9 @@ def ink_positions(images: torch.Tensor) -> pd.DataFrame:
 def strangeness(vectors: np.ndarray, labels: np.ndarray, num_neighbours: int) -> np.ndarray:
     """Return each image's mean distance to its nearest neighbours of the same class, shape (N,).
 
-    It is small for a form that many writers share, and large for one that nobody else has. Unlike
-    the distance to the mean of the class, it allows for several forms in one class. Ramaswamy et
-    al. (2000, "Efficient algorithms for mining outliers") use it to find outliers.
+    It is large for a form that nobody else has. Unlike the distance to the mean of the class, it
+    allows for several forms in one class. Ramaswamy et al. (2000, "Efficient algorithms for mining
+    outliers") use it to find outliers.
 
     Args:
         vectors: float, shape (N, D).
@@ -98,12 +77,6 @@ def strangeness(vectors: np.ndarray, labels: np.ndarray, num_neighbours: int) ->
     return scores
 
 
-def tsne(points: np.ndarray, seed: int, perplexity: float, iterations: int) -> np.ndarray:
-    """Return a t-SNE map (N, 2) of points (N, D), started from their principal components."""
-    model = TSNE(init="pca", perplexity=perplexity, max_iter=iterations, random_state=seed)
-    return model.fit_transform(points)
-
-
 def neighbour_agreement(points: np.ndarray, labels: np.ndarray) -> float:
     """Return the share (0 to 1) of points (N, D) whose nearest other point has the same label."""
     nearest = NearestNeighbors(n_neighbors=1).fit(points).kneighbors(return_distance=False)
@@ -111,12 +84,9 @@ def neighbour_agreement(points: np.ndarray, labels: np.ndarray) -> float:
 
 
 def shift_distances(images: torch.Tensor, pixels: float) -> np.ndarray:
-    """Return the distance, shape (N,), from each image to its own copy moved right by ``pixels``.
-
-    Values between pixels are interpolated linearly.
-    """
-    moved = ndimage.shift(images.numpy() / 255.0, (0, 0, pixels), order=1)
-    return _lengths(unit_vectors(images) - normalize(moved.reshape(len(moved), -1)))
+    """Return the distance (N,) from each image to its own copy moved right by ``pixels``."""
+    moved = ndimage.shift(images.numpy() / 255.0, (0, 0, pixels), order=1)  # linear between pixels
+    return np.linalg.norm(unit_vectors(images) - normalize(moved.reshape(len(moved), -1)), axis=1)
 
 
 def nearest_others(
@@ -138,7 +108,7 @@ def nearest_others(
         block = slice(start, start + 512)
         for column in range(num_candidates):
             others = vectors[candidates[block, column]]
-            distances[block, column] = _lengths(vectors[block] - others)
+            distances[block, column] = np.linalg.norm(vectors[block] - others, axis=1)
     order = distances.argsort(axis=1, kind="stable")
     return np.take_along_axis(distances, order, 1), np.take_along_axis(candidates, order, 1)
 
@@ -169,77 +139,19 @@ def close_pairs(
     ).reset_index(drop=True)
 
 
-def count_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Count pairs, one row for each combination of sets.
+def fit_and_score(model: ClassifierMixin, train: Digits, test: Digits) -> tuple[np.ndarray, dict]:
+    """Fit a scikit-learn classifier; return its labels for ``test``, and its row of a table.
 
-    Args:
-        pairs: some of what ``close_pairs`` returns.
-
-    Returns:
-        A column for each label from 0 to 9 (of the first image), and "different labels".
-    """
-    table = pd.crosstab(pairs["sets"], pairs["first_label"])
-    table = table.reindex(index=SETS, columns=range(10), fill_value=0)
-    different = pairs["first_label"] != pairs["second_label"]
-    table["different labels"] = different.groupby(pairs["sets"]).sum().reindex(SETS, fill_value=0)
-    return table.rename_axis(index="pairs", columns="label")
-
-
-def yardsticks(
-    num_components: int, num_neighbours: int, logistic_strength: float
-) -> dict[str, ClassifierMixin]:
-    """Return scikit-learn's classifiers that a network has to beat, by name, not yet fitted.
-
-    Args:
-        num_components: principal components of the classifiers that work on those.
-        num_neighbours: neighbours that vote.
-        logistic_strength: inverse of the L2 penalty.
-    """
-    return {
-        "most frequent class": DummyClassifier(),
-        "nearest mean digit": make_pipeline(
-            PCA(num_components, svd_solver="covariance_eigh"),  # drops pixels that never vary
-            NearestCentroid(),
-        ),
-        "logistic regression": make_pipeline(
-            StandardScaler(with_std=False),  # centred pixels halve the number of iterations
-            LogisticRegression(C=logistic_strength, max_iter=1000),
-        ),
-        "nearest neighbours, pixels": KNeighborsClassifier(num_neighbours, algorithm="brute"),
-        "nearest neighbours, components": make_pipeline(
-            PCA(num_components, svd_solver="covariance_eigh"),
-            KNeighborsClassifier(num_neighbours, algorithm="brute"),
-        ),
-    }
-
-
-def fit_and_predict(
-    model: ClassifierMixin, train: Digits, test: Digits
-) -> tuple[np.ndarray, float]:
-    """Fit a scikit-learn classifier and return its labels for ``test``, and processor seconds.
-
-    Processor seconds are summed over all cores. They depend less than elapsed time on what else
-    the machine is doing.
+    The row has the accuracy with its interval, the errors, also those in each half of the set, and
+    the processor seconds of all cores: they depend less than elapsed time on what else is running.
     """
     start = time.process_time()
     model.fit(flatten(train.images), train.labels.numpy())
     predictions = model.predict(flatten(test.images))
-    return predictions, time.process_time() - start
-
-
-def score(predictions: np.ndarray, labels: np.ndarray) -> dict[str, object]:
-    """Return accuracy, its 95 % interval and the errors, also those in each half of the set.
-
-    Args:
-        predictions, labels: int, shape (N,).
-    """
-    wrong, half = predictions != labels, len(labels) // 2
-    return accuracy_columns(int((~wrong).sum()), len(labels)) | {
+    seconds = time.process_time() - start
+    wrong, half = predictions != test.labels.numpy(), len(test) // 2
+    return predictions, accuracy_columns(int((~wrong).sum()), len(test)) | {
         "in first half": int(wrong[:half].sum()),
         "in second half": int(wrong[half:].sum()),
+        "seconds": round(seconds, 1),
     }
-
-
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """Euclidean length of each row."""
-    return np.linalg.norm(vectors, axis=1)

@@ -17,8 +17,8 @@ import json
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -32,7 +32,7 @@ from torch import nn
 import network as networks
 import rnns
 from study import augmentation, evaluation, mnist, settings, training, weights
-from study.evaluation import loss_and_accuracy, predict
+from study.evaluation import loss_and_accuracy, one_thread, predict
 from study.mnist import Digits
 from study.training import Settings, default_device, diverged, fast_precision, fit
 
@@ -164,7 +164,7 @@ def _train(
     run: Run, train: Digits, valid: Digits | None, log_dir: str | None
 ) -> tuple[nn.Module, pd.DataFrame, dict]:
     """Train one run with one thread; return the network, its history, and how it ended."""
-    with _one_thread(), torch.random.fork_rng():
+    with one_thread(), torch.random.fork_rng():
         torch.manual_seed(run.settings["seed"])
         model = run.network(**run.arguments)
         history = fit(model, train, valid, **run.settings, log_dir=log_dir, progress=False)
@@ -178,16 +178,6 @@ def _train(
         result["best_epoch"] = int(best["epoch"])
         result |= {name: float(best[name]) for name in ("valid_loss", "valid_accuracy")}
     return model, history, result | {"seconds": float(history["seconds"].sum())}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:

@@ -32,15 +32,21 @@ def number(*, above: float = -math.inf, least: float = -math.inf, below: float =
     text = " and ".join(
         f"{name} {limit:g}" for name, limit in limits.items() if abs(limit) < math.inf
     )
-    return Rule(f"a number {text}", lambda x: is_number(x) and above < x < below and x >= least)
+
+    def holds(x: object) -> bool:  # infinity is not below infinity, and NaN is below nothing
+        return isinstance(x, Real) and not isinstance(x, bool) and above < x < below and x >= least
+
+    return Rule(f"a number {text}", holds)
 
 
 def whole(least: int, most: float = math.inf) -> Rule:
     """A whole number from ``least`` to ``most``."""
-    text = f"a whole number, {least} or more"
-    if most < math.inf:
-        text = f"a whole number from {least} to {most}"
-    return Rule(text, lambda x: is_whole(x) and least <= x <= most)
+    limits = f" from {least} to {most}" if most < math.inf else f", {least} or more"
+
+    def holds(x: object) -> bool:
+        return isinstance(x, Integral) and not isinstance(x, bool) and least <= x <= most
+
+    return Rule(f"a whole number{limits}", holds)
 
 
 def one_of(*values: object) -> Rule:
@@ -50,23 +56,11 @@ def one_of(*values: object) -> Rule:
 
 def kwargs_of(function: Callable) -> Rule:
     """A dict of keyword arguments that a class or function accepts; it is called with them."""
-
     names = ", ".join(inspect.signature(function).parameters)
-    return Rule(
-        f"a dict of what {function.__name__} takes ({names})", lambda x: function(**x) is not None
-    )
+    text = f"a dict of what {function.__name__} takes ({names})"
+    return Rule(text, lambda x: function(**x) is not None)
 
 
 def or_none(rule: Rule) -> Rule:
     """The same, or None."""
     return Rule(f"{rule.text}, or None", lambda x: x is None or rule.holds(x))
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_whole(value: object) -> bool:
-    """Whether a value is a whole number."""
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.preprocessing import normalize
 
 from study import exploration
-from study.mnist import Digits
 
 
 def test_ink_positions():
@@ -73,43 +71,12 @@ def test_nearest_others_are_found_in_a_projection(few):
     assert (indices != np.arange(len(vectors))[:, None]).all()
 
 
-def test_count_pairs():
-    pairs = pd.DataFrame(
-        {
-            "first_label": [1, 1, 4, 1],
-            "second_label": [1, 7, 4, 1],
-            "sets": ["train-train", "train-train", "train-test", "train-test"],
-        }
-    )
-    table = exploration.count_pairs(pairs)
-    assert table.loc["train-train", [1, 4, 7, "different labels"]].tolist() == [2, 0, 0, 1]
-    assert table.loc["train-test", [1, 4, 7, "different labels"]].tolist() == [1, 1, 0, 0]
-    assert (table.loc["test-test"] == 0).all()
-
-
-def test_describe():
-    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
-    images[0, :14], images[1, 0, 0] = 255, 100
-    description = exploration.describe(Digits(images, torch.zeros(2)))
-    assert description["value range"] == "0 to 255"
-    assert description["full ink: 240 and more (%)"] == "25.0"
-    assert description["pixels that never have ink"] == 14 * 28
-
-
-def test_every_yardstick_beats_the_most_frequent_class(few):
+def test_fit_and_score(few):
     train, test = few
-    errors = {}
-    for name, model in exploration.yardsticks(20, 3, 0.1).items():
-        predictions, _ = exploration.fit_and_predict(model, train, test)
-        errors[name] = exploration.score(predictions, test.labels.numpy())["errors"]
-    assert len(errors) == 5
-    assert max(errors, key=errors.get) == "most frequent class"
-
-
-def test_fit_and_predict_and_score(few):
-    train, test = few
-    predictions, seconds = exploration.fit_and_predict(DummyClassifier(), train, test)
-    score = exploration.score(predictions, test.labels.numpy())
-    wrong = int((test.labels != train.labels.mode().values).sum())
-    assert score["errors"] == wrong == score["in first half"] + score["in second half"]
-    assert seconds >= 0
+    predictions, row = exploration.fit_and_score(DummyClassifier(), train, test)
+    assert set(predictions) == {train.labels.mode().values.item()}
+    wrong = predictions != test.labels.numpy()
+    half = len(test) // 2
+    assert row["errors"] == wrong.sum()
+    assert (row["in first half"], row["in second half"]) == (wrong[:half].sum(), wrong[half:].sum())
+    assert row["seconds"] >= 0
