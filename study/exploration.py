@@ -5,8 +5,6 @@ unit length, so that the thickness of the pen hardly matters: 0 for the same dra
 two images that share no pixel of ink.
 """
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

@@ -4,8 +4,6 @@ A notebook calls ``check(globals())`` once, in its imports cell. A rule of ``tra
 taken from there; it stands here again only where a notebook asks for more than ``fit`` does.
 """
 
-from __future__ import annotations
-
 import math
 from typing import get_type_hints
 

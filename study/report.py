@@ -1,7 +1,5 @@
 """Numbers -> the tables of the README and of docs/."""
 
-from __future__ import annotations
-
 import datetime
 import platform
 import re

@@ -1,7 +1,5 @@
 """What a setting may be: a rule in words and in code, checked before anything is trained."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable
