@@ -11,7 +11,6 @@ The overhead is the time of the search beyond the trainings themselves, as the w
 import argparse
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import psutil
 import torch
 from distributed import Client
 
+from benchmarks.training_speed import peak_memory
 from network import CNN
 from study import cluster, grid_search, mnist, report
 from study.run import Run, train_run
@@ -103,12 +103,6 @@ def bytes_sent() -> int:
     """Bytes sent between processes of this machine so far (Linux and macOS)."""
     counters = psutil.net_io_counters(pernic=True)
     return sum(counter.bytes_sent for name, counter in counters.items() if name[:2] == "lo")
-
-
-def peak_memory() -> float:
-    """Peak memory of this process in GB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def measure_nothing(train: mnist.Digits, num_runs: int) -> dict[str, str]:

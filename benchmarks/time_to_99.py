@@ -2,9 +2,8 @@
 
 A small CNN starts from random weights and sees each training image once, on a schedule fixed in
 advance; only then are the test images read. All settings were chosen on validation images. The
-clock starts with the uint8 images in memory, after the imports, and stops after the last step.
-Then the usual loop is sped up one trick at a time; each row states after how many epochs it read
-99.0 % of the validation images right.
+clock runs from the uint8 images in memory to the last step. Then the usual loop is sped up one
+trick at a time; each row states after how many epochs it read 99.0 % of the validation images.
 
     python -m benchmarks.time_to_99 [--seeds 20] [--images 60000] [--figure PNG] [--report PAGE]
 """

@@ -1,10 +1,8 @@
 """How fast is one epoch? This study's training against the usual DataLoader loop.
 
 Both train the same CNN with batch 256, using all threads and taking turns, and evaluate the test
-images after the epoch. Then the grid of train.ipynb, one epoch a run: as the search trains it (one
-thread a run, as many runs at once as there are cores), and one run after another with all threads.
-Last, for each network on one thread: where its time goes, and how near it comes to the time that
-its multiplications alone would take at the peak of that thread.
+images after the epoch. Then, for each network on one thread: where its time goes, and how near it
+comes to the time that its multiplications alone would take at the peak of that thread.
 
     python -m benchmarks.training_speed [--repeats 3] [--images 60000] [--report PAGE]
 """
@@ -13,11 +11,9 @@ import argparse
 import os
 import resource
 import sys
-import tempfile
 import time
 
 import pandas as pd
-from sklearn.model_selection import ParameterGrid
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler's own messages
 
@@ -30,9 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import time_to_99
 from network import CNN, DeepCNN
 from rnns import GRU, LSTM, RNN, BiLSTM
-from study import evaluation, grid_search, mnist, report, training
+from study import mnist, report, training
 
-GRID = {"lr": (0.1, 0.03, 0.01, 0.003, 0.001), "batch_size": (256, 512)}
 EPOCH = {"lr": 0.001, "batch_size": 256, "num_epochs": 1, "progress": False}
 
 
@@ -56,25 +51,6 @@ def matmul_peak() -> float:
     return 2 * size**3 / min(timer.blocked_autorange(min_run_time=2).times)
 
 
-def grid_at_once(train: mnist.Digits) -> float:
-    """Seconds of a search with one epoch a run, as the notebooks do it."""
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        grid_search.search(GRID, train, study="speed", runs_dir=folder, network=CNN, num_epochs=1)
-        return time.perf_counter() - start
-
-
-def grid_in_turn(train: mnist.Digits) -> float:
-    """Seconds of the same runs one after another, each with all threads."""
-    precision = training.fast_precision(training.default_device())
-    start = time.perf_counter()
-    for settings in ParameterGrid(GRID):
-        model = CNN()
-        training.fit(model, train, **EPOCH | settings)
-        evaluation.predict(model, train.images, precision=precision)
-    return time.perf_counter() - start
-
-
 def peak_memory() -> float:
     """Peak memory of this process so far, in GB: call it once it has trained."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
@@ -94,8 +70,7 @@ def operations_per_image(network: type[nn.Module], *, backward: bool = True) -> 
 
 def measure(train: mnist.Digits, test: mnist.Digits, repeats: int) -> dict[str, str]:
     """One row of the first table: the whole machine, all its threads."""
-    at_once, in_turn = grid_at_once(train), grid_in_turn(train)
-    memory, peak = peak_memory(), matmul_peak()
+    peak = matmul_peak()
     pairs = pd.DataFrame(
         [
             (usual_epoch(train, test), training.fit(CNN(), train, test, **EPOCH)["seconds"].sum())
@@ -111,9 +86,7 @@ def measure(train: mnist.Digits, test: mnist.Digits, repeats: int) -> dict[str, 
         "s an epoch, this study": f"{ours:.1f}",
         "median ratio": f"{(pairs[0] / pairs[1]).median():.1f}",
         "of the peak": f"{operations / ours / peak:.0%}",
-        "s for 10 runs, at once": f"{at_once:.1f}",
-        "s for 10 runs, in turn": f"{in_turn:.1f}",
-        "GB a process": f"{memory:.2f}",
+        "GB a process": f"{peak_memory():.2f}",
     }
 
 

@@ -1,8 +1,7 @@
 """Images -> what can be said about them before any network is trained.
 
-Everything here works on pixels alone. Distances are Euclidean distances between images scaled to
-unit length, so that the thickness of the pen hardly matters: 0 for the same drawing, sqrt(2) for
-two images that share no pixel of ink.
+Distances are Euclidean, between images scaled to unit length, so that the thickness of the pen
+hardly matters: 0 for the same drawing, sqrt(2) for two images that share no pixel of ink.
 """
 
 import time

@@ -50,8 +50,8 @@ def search(
     """Train every combination of ``grid``, except those already trained; return one row a run.
 
     Each run has one thread, and as many run at once as the machine has cores (one on an
-    accelerator): on two cores that is the fastest way, and makes the result independent of how
-    many run at once. Interrupt it whenever you like; what was finished is kept.
+    accelerator): the fastest way, with the same result however many run at once. Interrupt it
+    whenever you like; what was finished is kept.
 
     Args:
         grid: lists of values by setting, ``{"lr": [0.01, 0.001], "batch_size": [256]}``, or a
@@ -72,8 +72,7 @@ def search(
         is given, ``seconds``, and ``folder``.
 
     Raises:
-        ValueError: a setting is unknown, missing, repeated, or makes no sense; raised before any
-            training.
+        ValueError: a setting is unknown, missing, repeated, or makes no sense (before training).
         run.RunError: a run cannot be trained or written.
         cluster.ClusterError: a worker would compute something else, or the scheduler was lost.
     """

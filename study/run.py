@@ -4,9 +4,8 @@ A kept run lies in ``runs/STUDY/RUN/``: ``model.pt`` (weights), ``history.csv`` 
 ``settings.json`` (what determined it, and how it ended) and its TensorBoard log. RUN ends with a
 hash of everything that determines the result: settings, data, code and machine.
 
-joblib.Memory was considered: it knows a call by its arguments and by the source of the one
-function it wraps, so a changed network would give old results, and it keeps pickles where a reader
-wants a CSV and a checkpoint.
+joblib.Memory was considered: it knows a call by the source of the one function that it wraps, so
+a changed network would give old results, and it keeps pickles where a reader wants a CSV.
 """
 
 import ast
@@ -20,6 +19,7 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -78,12 +78,7 @@ class Run:
         return cls(network, arguments, asdict(Settings(**chosen)))
 
     def check(self, num_images: int) -> None:
-        """Make the network and use it once, to have faults found before any training.
-
-        Raises:
-            ValueError: the batches are larger than the set, or the network cannot be made, used,
-                or made again from its file; the message says which.
-        """
+        """Make the network and use it once: raise ValueError now rather than after a training."""
         Settings(**self.settings).check_batch_size(num_images)
         name = self.network.__name__
         try:
@@ -123,9 +118,8 @@ def environment(network: str) -> dict:
 def folder_name(identity: dict) -> str:
     """Return the name of a run's folder, which ends with a hash of its identity."""
     fit, digest = identity["fit"], joblib.hash(identity)[:12]
-    return (
-        f"{identity['network']}-lr{fit['lr']}-batch{fit['batch_size']}-seed{fit['seed']}-{digest}"
-    )
+    settings = f"lr{fit['lr']}-batch{fit['batch_size']}-seed{fit['seed']}"
+    return f"{identity['network']}-{settings}-{digest}"
 
 
 def train_run(
@@ -183,8 +177,7 @@ def _train(
 def keep_freed_memory() -> None:
     """Have the C library (glibc) keep freed memory for the next step of the training.
 
-    By default it gives large blocks back and asks for them again in every step: trainings are 10
-    to 20 % faster without, and their results are the same.
+    By default it gives large blocks back in every step: that takes 10 to 20 % of a training.
     """
     with suppress(AttributeError, TypeError, OSError):  # another C library
         c_library = ctypes.CDLL(None)
@@ -242,12 +235,9 @@ def read_history(folder: Path) -> pd.DataFrame:
 def code_hash(network: str, sources: Iterable[str]) -> str:
     """Return a hash of the code that a training of ``network`` can pass through.
 
-    It starts at ``_train`` and at the class, and follows every name: what a definition mentions
-    belongs to it, wherever it stands. Comments, docstrings and annotations of functions do not
-    count, nor does what nothing here mentions: a figure, another network.
-
-    Args:
-        sources: the text of each module that can be passed through.
+    It starts at ``_train`` and at the class, and follows every name through the modules' sources:
+    what a definition mentions belongs to it. Comments, docstrings and annotations of functions do
+    not count, nor does what nothing here mentions: a figure, another network.
     """
     definitions: dict[str, list[ast.AST]] = {}
     for source in sources:
@@ -261,9 +251,8 @@ def code_hash(network: str, sources: Iterable[str]) -> str:
             reached[name] = sorted(ast.unparse(part) for part in definitions[name])
             for node in (node for part in definitions[name] for node in ast.walk(part)):
                 # Names, attributes and what is imported: all that could lead to a definition.
-                waiting += [
-                    getattr(node, key) for key in ("id", "attr", "name") if hasattr(node, key)
-                ]
+                keys = filter(partial(hasattr, node), ("id", "attr", "name"))
+                waiting += [getattr(node, key) for key in keys]
     return hashlib.sha256(repr(sorted(reached.items())).encode()).hexdigest()[:12]
 
 
@@ -295,11 +284,6 @@ def _bindings(statement: ast.stmt) -> list[tuple[str, ast.AST]]:
 
 # Taken when this module is imported: a file that is edited later does not change what runs.
 ALWAYS = "*"
-SOURCES = tuple(
-    inspect.getsource(module)
-    for module in (
-        networks, rnns, settings, mnist, augmentation, evaluation, training, weights,
-        sys.modules[__name__],
-    )
-)  # fmt: skip
+MODULES = (networks, rnns, settings, mnist, augmentation, evaluation, training, weights)
+SOURCES = tuple(map(inspect.getsource, (*MODULES, sys.modules[__name__])))
 CODE_HASHES = {name: code_hash(name, SOURCES) for name in weights.NETWORKS}

@@ -32,18 +32,13 @@ def save_model(
 ) -> None:
     """Write a weights file that ``load_model`` reads without knowing anything else.
 
-    The file appears whole or not at all. One that holds the same network with the same weights
-    is left as it is: only the seconds of its history would change.
+    A file with the same weights is left alone: only the seconds of its history would change.
     """
     keep(path, pack(model, hyperparameters=hyperparameters, seed=seed, history=history))
 
 
 def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.DataFrame) -> bytes:
-    """Return the content of a weights file.
-
-    It holds the state dict, the class and its arguments, the hyperparameters, the seed, the
-    history and the library versions.
-    """
+    """Return the content of a weights file: state dict, class, arguments, and how it came to be."""
     content = {
         "format": FILE_FORMAT,
         "network": type(model).__name__,
@@ -68,12 +63,8 @@ def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.Data
 
 def keep(path: str | Path, content: bytes) -> None:
     """Write the content of a weights file, unless the file there has the same weights."""
-    new = _parse(content, path)
     try:
-        old = read_model_file(path)
-        same = _version(new["network"], new["state_dict"]) == _version(
-            old["network"], old["state_dict"]
-        )
+        same = version(load_model(path)) == version(_build(_parse(content, path), path))
     except ModelFileError:
         same = False
     if not same:
@@ -82,12 +73,8 @@ def keep(path: str | Path, content: bytes) -> None:
 
 def version(model: nn.Module) -> str:
     """Return 12 digits that stand for a network and its weights, and for nothing else."""
-    return _version(type(model).__name__, model.state_dict())
-
-
-def _version(network: str, state_dict: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256(network.encode())
-    for name, tensor in state_dict.items():
+    digest = hashlib.sha256(type(model).__name__.encode())
+    for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
@@ -100,15 +87,7 @@ def load_model(path: str | Path) -> nn.Module:
         ModelFileError: the file is missing, damaged, foreign, or of another version of this
             repository.
     """
-    content = read_model_file(path)
-    try:
-        model = NETWORKS[content["network"]](**content["arguments"])
-        model.load_state_dict(content["state_dict"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(
-            f"{path} does not fit the networks of this version ({error}): {_cure(path)}"
-        ) from error
-    return model.eval()
+    return _build(read_model_file(path), path)
 
 
 def read_model_file(path: str | Path) -> dict:
@@ -134,6 +113,17 @@ def _parse(content: bytes, path: str | Path) -> dict:
     if not isinstance(parsed, dict) or parsed.get("format") != FILE_FORMAT:
         raise ModelFileError(f"{path} is not a weights file of this version: {_cure(path)}")
     return parsed | {"history": pd.DataFrame(parsed["history"])}
+
+
+def _build(content: dict, path: str | Path) -> nn.Module:
+    try:
+        model = NETWORKS[content["network"]](**content["arguments"])
+        model.load_state_dict(content["state_dict"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} does not fit the networks of this version ({error}): {_cure(path)}"
+        ) from error
+    return model.eval()
 
 
 def _cure(path: str | Path) -> str:
