@@ -60,16 +60,15 @@ def test_app_load(tmp_path):
 
 def test_grid_scaling(tmp_path):
     tiny = ["--nothing", "20", "--runs", "2", "--images", "512", "--epochs", "1"]
-    printed, _ = run(tmp_path, "grid_scaling", ["grid-scaling"], *tiny)
-    for pattern in (
-        r"[\d.]+ ms a run, [\d.]+ KB moved",
-        r"peak memory of the driver: [\d.]+ GB",
-        r"seconds to resume when all are done: [\d.]+",
-        r"data, once .*: [\d.]+ MB",
-        r"overhead of the cluster: -?[\d.]+%",
-        r"efficiency from one worker to two: \d+%",
-    ):
-        assert re.search(pattern, printed), pattern
+    printed, rows = run(tmp_path, "grid_scaling", ["grid-scaling"], *tiny)
+    [row] = rows["grid-scaling"]
+    for column in ("ms a run", "kB a run", "GB in use", "MB of images", "MB a training"):
+        assert float(row[column]) > 0, column
+    assert float(row["kB a run"]) < 100  # nothing but what stands for a training's files
+    assert float(row["MB a training"]) > 2  # the weights, twice: to the scheduler and from there
+    for column in ("overhead", "one worker against none", "efficiency of two"):
+        assert re.fullmatch(r"[+-]?[\d.]+%", row[column]), column
+    assert re.search(rf"MB a training +{row['MB a training']}\n", printed)
 
 
 def test_time_to_99(tmp_path):

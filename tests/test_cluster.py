@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,6 @@ from study import run as runs_on_disk
 
 GRID = {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}
 SECONDS = 300  # for one step, on a busy machine; a few are usual
-CLOSED = "tcp://127.0.0.1:1"  # nobody listens there
 
 
 class Cluster:
@@ -34,9 +34,20 @@ class Cluster:
     def __init__(self, folder: Path):
         self.folder = folder
         self.processes: dict[str, subprocess.Popen] = {}
+        self.client: Client | None = None
+
+    def start_scheduler(self) -> None:
+        self.close()
+        (self.folder / "scheduler.json").unlink(missing_ok=True)
         # In a folder without the study: the scheduler does not need it.
-        self.start("scheduler", folder, "scheduler", "--port", "0")
-        self.client = Client(scheduler_file=folder / "scheduler.json", timeout=SECONDS)
+        self.start("scheduler", self.folder, "scheduler", "--port", "0")
+        self.client = Client(scheduler_file=self.folder / "scheduler.json", timeout=SECONDS)
+
+    def start_worker(self, name: str, cwd: Path = ROOT, *options: str) -> None:
+        """Without a nanny, which takes as long to start as the worker itself."""
+        if "--nthreads" not in options:
+            options = ("--nthreads", "1", *options)
+        self.start(name, cwd, "worker", "--name", name, "--no-nanny", *options)
 
     def start(self, name: str, cwd: Path, *command: str) -> None:
         loopback = ("--dashboard-address", "127.0.0.1:0")
@@ -52,16 +63,9 @@ class Cluster:
                 start_new_session=True,
             )
 
-    def start_worker(self, name: str, cwd: Path = ROOT, *options: str, nanny: bool = False) -> None:
-        """Without a nanny unless it matters: it takes as long to start as the worker itself."""
-        if "--nthreads" not in options:
-            options = ("--nthreads", "1", *options)
-        self.start(
-            name, cwd, "worker", "--name", name, "--nanny" if nanny else "--no-nanny", *options
-        )
-
-    def wait_for_workers(self, count: int) -> None:
-        self.client.wait_for_workers(count, timeout=SECONDS)
+    def wait_for_workers(self) -> None:
+        """Until the scheduler knows every worker that was started, and no other."""
+        wait_for(lambda: len(self.client.nthreads()) == len(self.processes) - 1)
 
     def address(self, name: str) -> str:
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
@@ -75,7 +79,7 @@ class Cluster:
         os.killpg(self.processes[name].pid, signal.SIGSTOP)
 
     def kill(self, name: str) -> None:
-        """SIGKILL to the whole group: a worker, and the nanny that would start it again."""
+        """SIGKILL to the whole group, which says goodbye to nobody."""
         process = self.processes.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -83,15 +87,28 @@ class Cluster:
     def close(self) -> None:
         for name in list(self.processes):
             self.kill(name)
-        self.client.close(timeout=1)
+        if self.client is not None:
+            self.client.close(timeout=1)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[Cluster]:
+    started = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield started
+    started.close()
 
 
 @pytest.fixture
-def processes(tmp_path) -> Iterator[Cluster]:
-    (tmp_path / "cluster").mkdir()
-    started = Cluster(tmp_path / "cluster")
-    yield started
-    started.close()
+def processes(shared) -> Iterator[Cluster]:
+    """A cluster with one good worker, which the next test uses again if this one leaves it."""
+    if "scheduler" not in shared.processes:
+        shared.start_scheduler()
+    if "good" not in shared.processes:
+        shared.start_worker("good")
+    shared.wait_for_workers()
+    yield shared
+    for name in set(shared.processes) - {"scheduler", "good"}:
+        shared.kill(name)
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +150,8 @@ def wait_for(what, running: Future | None = None) -> None:
         time.sleep(0.01)
 
 
-def finished(runs_dir: Path) -> list[Path]:
-    return sorted((runs_dir / "study").glob("CNN*/model.pt"))
+def finished(runs_dir: Path, study: str = "study") -> list[Path]:
+    return sorted((runs_dir / study).glob("CNN*/model.pt"))
 
 
 def times(runs_dir: Path) -> dict[Path, int]:
@@ -158,18 +175,17 @@ def assert_same(runs: pd.DataFrame, others: pd.DataFrame) -> None:
 
 def test_a_killed_worker_changes_nothing(processes, few, tmp_path):
     """Each worker gets the images once; one dies in a run."""
-    for name in ("one", "other"):
-        processes.start_worker(name)
-    processes.wait_for_workers(2)
+    processes.start_worker("other")
+    processes.wait_for_workers()
     running = begin_search(few, tmp_path / "there", processes.client)
-    for name in ("one", "other"):
+    for name in ("good", "other"):
         wait_for(lambda name=name: "MB from the scheduler" in processes.log(name), running)
-    address = processes.address("one")
+    address = processes.address("other")
     wait_for(lambda: finished(tmp_path / "there"), running)
     wait_for(lambda: processes.client.processing()[address], running)
-    processes.kill("one")
+    processes.kill("other")
     there = running.result(timeout=SECONDS)
-    assert processes.log("other").count("MB from the scheduler") == 1
+    assert processes.log("good").count("MB from the scheduler") == 1
 
     assert_same(there, search(few, tmp_path / "here"))
     kept = times(tmp_path / "there")
@@ -178,121 +194,33 @@ def test_a_killed_worker_changes_nothing(processes, few, tmp_path):
     assert kept == times(tmp_path / "there")
 
 
-def test_the_scheduler_goes_away(processes, few, tmp_path):
-    """And until it does, its only worker trains every run: none is trained in this process."""
-    processes.start_worker("worker")
-    processes.wait_for_workers(1)
-    running = begin_search(few, tmp_path, processes.client)
-    wait_for(lambda: finished(tmp_path), running)
-    assert processes.log("worker").count("MB from the scheduler") == 1
-    processes.kill("scheduler")
-    with pytest.raises(
-        cluster.ClusterError, match=r"scheduler at tcp://.* was lost\. .*are kept: connect again"
-    ):
-        running.result(timeout=SECONDS)
-    kept = times(tmp_path)
-    assert 0 < len(kept) < 6
-    assert list(search(few, tmp_path)["status"]) == ["finished"] * 6
-    assert kept.items() <= times(tmp_path).items()
-
-
-def test_workers_that_compute_otherwise_are_refused(
-    processes, few, other_code, tmp_path, monkeypatch
-):
-    processes.start_worker("no_study", processes.folder)
-    processes.start_worker("other_code", other_code)
-    preload = tmp_path / "older.py"
-    preload.write_text("import torch\ntorch.__version__ = '1.0.0'\n")
-    processes.start_worker("other_torch", ROOT, "--preload", str(preload))
-    processes.start_worker("two_threads", ROOT, "--nthreads", "2")
-    processes.wait_for_workers(4)
-    with pytest.raises(cluster.ClusterError) as error:
-        search(few, tmp_path / "runs", processes.client)
-    code, version = runs_on_disk.CODE_HASHES["CNN"], re.escape(torch.__version__)
-    for name, problem in {
-        "no_study": rf"No module named 'study'.*needed: code {code}, torch {version}",
-        "other_code": rf"has code [0-9a-f]+ \(needed: {code}\)",
-        "other_torch": rf"has torch 1\.0\.0 \(needed: {version}\)",
-        "two_threads": r"has --nthreads 2 \(needed: 1\)",
-    }.items():
-        assert re.search(f"{processes.address(name)} [^;]*{problem}", str(error.value)), name
-
-    processes.start_worker("worker")
-    processes.wait_for_workers(5)
-    monkeypatch.setattr(runs_on_disk, "fast_precision", lambda device: "another precision")
-    with pytest.raises(cluster.ClusterError) as error:
-        search(few, tmp_path / "runs", processes.client)
-    problem = r"has precision \S+ \(needed: another precision\)"
-    assert re.search(f"{processes.address('worker')} {problem}", str(error.value))
-    assert finished(tmp_path / "runs") == []
-
-
-def test_a_refused_worker_is_left_out(processes, few, tmp_path, monkeypatch, capsys):
-    """It joins late; the search goes on, and waits for another when its good worker is lost."""
-    monkeypatch.setattr(cluster, "PATIENCE", 0)
-    processes.start_worker("good")
-    processes.wait_for_workers(1)
-    running = begin_search(
-        few, tmp_path, processes.client, {"lr": [0.001], "seed": range(12)}, num_epochs=8
-    )
-    wait_for(lambda: finished(tmp_path), running)
-    processes.start_worker("no_study", processes.folder)
-    printed = ""
-
-    def has_printed(pattern: str) -> bool:
-        nonlocal printed
-        printed += capsys.readouterr().out
-        return re.search(pattern, printed) is not None
-
-    refusal = r"Worker tcp://\S+ cannot import .*No module named 'study'.* It gets no runs"
-    wait_for(lambda: has_printed(refusal), running)
-    processes.kill("good")
-    wait_for(lambda: has_printed(r"Waiting for a worker\. There is: tcp://\S+ cannot"), running)
-    assert len(finished(tmp_path)) < 12
-    processes.start_worker("late")
-    runs = running.result(timeout=SECONDS)
-    assert list(runs["status"]) == ["finished"] * 12
-    assert not has_printed(rf"(?s){refusal}.*{refusal}")
-
-
 def test_hosts_that_do_not_answer_stop_no_search(processes, few, tmp_path):
     """One is gone and the scheduler has not noticed, one cannot be reached from outside."""
-    for name, options in {
-        "gone": (),
-        "closed": ("--listen-address", "tcp://127.0.0.1:0", "--contact-address", CLOSED),
-        "good": (),
-    }.items():
-        processes.start_worker(name, ROOT, *options)
-    processes.wait_for_workers(3)
+    processes.start_worker("gone")
+    closed = ("--listen-address", "tcp://127.0.0.1:0", "--contact-address", "tcp://127.0.0.1:1")
+    processes.start_worker("closed", ROOT, *closed)
+    processes.wait_for_workers()
     processes.stop("gone")
-    running = begin_search(few, tmp_path, processes.client)
-    assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 6
+    assert list(search(few, tmp_path, processes.client)["status"]) == ["finished"] * 6
     assert len(processes.client.nthreads()) == 3  # the two were there to the end
 
 
 def test_an_idle_worker_takes_what_waits_at_another(processes, few, tmp_path):
-    processes.start_worker("busy")
-    processes.wait_for_workers(1)
     grid = {"lr": [0.001], "seed": [0, 1]}
     running = begin_search(few, tmp_path, processes.client, grid, num_epochs=60)
-    busy = processes.address("busy")
+    busy = processes.address("good")
     wait_for(lambda: len(processes.client.processing()[busy]) == 2, running)
     processes.start_worker("idle")
-    processes.wait_for_workers(2)
-    idle = processes.address("idle")
     wait_for(lambda: "MB from the scheduler" in processes.log("idle"), running)
-    assert [len(processes.client.processing()[address]) for address in (busy, idle)] == [1, 1]
     assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 2
 
 
 def test_an_interrupted_search_leaves_nothing(processes, few, tmp_path, monkeypatch):
     """Few runs are handed out at a time, and those that have not begun are cancelled."""
-    processes.start_worker("worker")
-    processes.wait_for_workers(1)
     held = []
 
     def interrupt(folder: Path, files: dict[str, bytes]) -> None:
-        held.extend(processes.client.processing()[processes.address("worker")])
+        held.extend(processes.client.processing()[processes.address("good")])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runs_on_disk, "write", interrupt)
@@ -304,14 +232,130 @@ def test_an_interrupted_search_leaves_nothing(processes, few, tmp_path, monkeypa
 
 
 def test_a_run_that_ends_its_workers_ends_the_search(processes, few, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "MAX_LOSSES", 2)
+    monkeypatch.setattr(cluster, "MAX_LOSSES", 1)
     preload = tmp_path / "out_of_memory.py"
     preload.write_text(
         "import os\nfrom study import cluster\ncluster.train_run = lambda *_: os._exit(1)\n"
     )
-    processes.start_worker("worker", ROOT, "--preload", str(preload), nanny=True)
-    with pytest.raises(cluster.ClusterError, match="2 workers were lost while they trained CNN-lr"):
+    processes.start_worker("worker", ROOT, "--preload", str(preload))
+    processes.wait_for_workers()
+    with pytest.raises(cluster.ClusterError, match="1 workers were lost while they trained CNN-lr"):
+        search(few, tmp_path / "runs", processes.client, num_epochs=60)
+
+
+def test_workers_that_compute_otherwise_are_refused(
+    processes, few, other_code, tmp_path, monkeypatch
+):
+    """Where all of them are, the search ends with what each has and what is needed."""
+    processes.start_worker("no_study", processes.folder)
+    processes.start_worker("other_code", other_code)
+    preload = tmp_path / "older.py"
+    preload.write_text("import torch\ntorch.__version__ = '1.0.0'\n")
+    processes.start_worker("other_torch", ROOT, "--preload", str(preload))
+    processes.start_worker("two_threads", ROOT, "--nthreads", "2")
+    processes.wait_for_workers()
+    monkeypatch.setattr(runs_on_disk, "fast_precision", lambda device: "another precision")
+    with pytest.raises(cluster.ClusterError) as error:
         search(few, tmp_path / "runs", processes.client)
+    code, version = runs_on_disk.CODE_HASHES["CNN"], re.escape(torch.__version__)
+    for name, problem in {
+        "no_study": rf"No module named 'study'.*needed: code {code}, torch {version}",
+        "other_code": rf"code [0-9a-f]+ \(needed: {code}\)",
+        "other_torch": rf"torch 1\.0\.0 \(needed: {version}\)",
+        "two_threads": r"--nthreads 2 \(needed: 1\)",
+        "good": r"has precision \S+ \(needed: another precision\)",
+    }.items():
+        assert re.search(f"{processes.address(name)} [^;]*{problem}", str(error.value)), name
+    assert finished(tmp_path / "runs") == []
+
+
+def test_a_refused_worker_is_left_out(processes, few, tmp_path, monkeypatch, capsys):
+    """It joins late; the search goes on, and waits for another when its good worker is lost."""
+    monkeypatch.setattr(cluster, "PATIENCE", 0)
+    printed = ""
+
+    def has_printed(pattern: str) -> bool:
+        nonlocal printed
+        printed += capsys.readouterr().out
+        return re.search(pattern, printed) is not None
+
+    grid = {"lr": [0.001], "seed": range(12)}
+    running = begin_search(few, tmp_path, processes.client, grid, num_epochs=8)
+    wait_for(lambda: finished(tmp_path), running)
+    processes.start_worker("no_study", processes.folder)
+    refusal = r"Worker tcp://\S+ cannot import .*No module named 'study'.* It gets no runs"
+    wait_for(lambda: has_printed(refusal), running)
+    processes.kill("good")
+    wait_for(lambda: has_printed(r"Waiting for a worker\. There is: tcp://\S+ cannot"), running)
+    assert len(finished(tmp_path)) < 12
+    processes.start_worker("good")
+    assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 12
+    assert not has_printed(rf"(?s){refusal}.*{refusal}")
+
+
+def test_the_scheduler_goes_away(processes, few, tmp_path):
+    """And until it does, the only worker trains every run: none is trained in this process."""
+    running = begin_search(few, tmp_path, processes.client)
+    wait_for(lambda: finished(tmp_path), running)
+    processes.kill("scheduler")
+    with pytest.raises(
+        cluster.ClusterError, match=r"scheduler at tcp://.* was lost\. .*are kept: connect again"
+    ):
+        running.result(timeout=SECONDS)
+    kept = times(tmp_path)
+    assert 0 < len(kept) < 6
+    with pytest.raises(cluster.ClusterError, match="was lost"):
+        search(few, tmp_path, processes.client)
+    assert list(search(few, tmp_path)["status"]) == ["finished"] * 6
+    assert kept.items() <= times(tmp_path).items()
+
+
+def test_the_page_about_clusters(tmp_path, monkeypatch):
+    """Its commands and code over TLS, with one worker on another port, and few images."""
+    for name in ("study", "data", "network.py", "rnns.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    for old, new in {
+        "SCHEDULER:8786": f"127.0.0.1:{port}",
+        "--protocol tls": f"--protocol tls --host 127.0.0.1 --port {port}",
+        "127.0.0.1:8787": "127.0.0.1:0",
+        "--nworkers 2": "--nworkers 1",
+        "python -m": f"exec {sys.executable} -m",
+        "mnist.load()[0]": "mnist.load()[0][:800]",
+        "num_epochs=4": "num_epochs=1",
+        'client = Client("tcp://127.0.0.1:8786")\n': "",
+    }.items():
+        assert old in page, old
+        page = page.replace(old, new)
+    blocks = re.findall(r"```(\w*)\n(.*?)```", page, re.DOTALL)
+    local, tls = (block for language, block in blocks if language == "python")
+    [openssl, commands] = (block for language, block in blocks if not language and "pem" in block)
+    subprocess.run(["bash", "-ec", openssl], check=True, capture_output=True)
+    assert (tmp_path / "key.pem").exists()
+    variable, *commands = commands.splitlines()
+    processes = [
+        subprocess.Popen(
+            ["bash", "-ec", f"{variable}\n{command}"],
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for command in commands
+    ]
+    names = {}
+    try:
+        exec(tls, names)
+        with names["client"]:
+            exec(local, names)
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert list(names["runs"]["status"]) == ["finished"] * 4
+    assert len(finished(tmp_path / "runs", "cluster")) == 4
 
 
 def test_only_one_module_needs_dask():
