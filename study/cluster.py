@@ -52,6 +52,7 @@ def train_all(
     """
     search = _Search(client, jobs, tensorboard)
     try:
+        search.take_census()
         _publish(client, search.identity["data"], train, valid)
         while search.waiting or any(folder for _, folder in search.given.values()):
             search.take_census()

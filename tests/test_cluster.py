@@ -41,7 +41,7 @@ class Cluster:
         (self.folder / "scheduler.json").unlink(missing_ok=True)
         # In a folder without the study: the scheduler does not need it.
         self.start("scheduler", self.folder, "scheduler", "--port", "0")
-        self.client = Client(scheduler_file=self.folder / "scheduler.json", timeout=SECONDS)
+        self.client = Client(scheduler_file=self.folder / "scheduler.json")
 
     def start_worker(self, name: str, cwd: Path = ROOT, *options: str) -> None:
         """Without a nanny, which takes as long to start as the worker itself."""
@@ -77,6 +77,9 @@ class Cluster:
     def stop(self, name: str) -> None:
         """SIGSTOP: its connections stay open and nobody answers, as when a host has just gone."""
         os.killpg(self.processes[name].pid, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        os.killpg(self.processes[name].pid, signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         """SIGKILL to the whole group, which says goodbye to nobody."""
@@ -207,11 +210,13 @@ def test_hosts_that_do_not_answer_stop_no_search(processes, few, tmp_path):
 
 def test_an_idle_worker_takes_what_waits_at_another(processes, few, tmp_path):
     grid = {"lr": [0.001], "seed": [0, 1]}
-    running = begin_search(few, tmp_path, processes.client, grid, num_epochs=60)
+    running = begin_search(few, tmp_path, processes.client, grid, num_epochs=10)
     busy = processes.address("good")
     wait_for(lambda: len(processes.client.processing()[busy]) == 2, running)
+    processes.stop("good")  # so that it does not finish while the other starts
     processes.start_worker("idle")
-    wait_for(lambda: "MB from the scheduler" in processes.log("idle"), running)
+    wait_for(lambda: finished(tmp_path), running)
+    processes.resume("good")
     assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 2
 
 
