@@ -1,8 +1,7 @@
 """Train the runs of a search on a Dask cluster (docs/cluster.md).
 
 Dask moves code and results, and notices when a worker is lost. This module decides which workers
-may train, because their numbers will be the same, and which run each of them gets. Workers without
-an answer, refused or lost never hold up the others.
+may train, and what each of them gets. One without an answer, refused or lost never holds up others.
 """
 
 import gzip
