@@ -191,7 +191,8 @@ def test_keep(search, tmp_path, few):
 
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 from study import grid_search, mnist
 from network import CNN
 if __name__ == "__main__":
