@@ -4,6 +4,7 @@ import hashlib
 import io
 import platform
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -63,12 +64,11 @@ def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.Data
 
 def keep(path: str | Path, content: bytes) -> None:
     """Write the content of a weights file, unless the file there has the same weights."""
-    try:
-        same = version(load_model(path)) == version(_build(_parse(content, path), path))
-    except ModelFileError:
-        same = False
-    if not same:
-        write_whole(path, content)
+    new = version(_build(_parse(content, path), path))  # what cannot be read is never written
+    with suppress(ModelFileError):
+        if version(load_model(path)) == new:
+            return
+    write_whole(path, content)
 
 
 def version(model: nn.Module) -> str:

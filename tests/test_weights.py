@@ -67,6 +67,15 @@ def test_a_file_with_the_same_weights_is_left_alone(few, tmp_path):
     assert path.read_bytes() != before
 
 
+def test_a_damaged_file_never_replaces_a_good_one(few, tmp_path):
+    path = tmp_path / "model.pt"
+    saved(path, few)
+    before = path.read_bytes()
+    with pytest.raises(weights.ModelFileError, match="damaged"):
+        weights.keep(path, before[:-1000])
+    assert path.read_bytes() == before
+
+
 def test_a_version_goes_by_weights_alone():
     torch.manual_seed(0)
     model, same = CNN(), CNN(dropout=0.5)
