@@ -44,14 +44,14 @@ class Augmentation:
         aspect: part of the proportions, below 1; height to width changes by a factor whose
             logarithm lies between those of 1 - aspect and 1 / (1 - aspect).
         thickness: part of a pixel, below 1; each image is blended, by a weight up to this, with
-            the maximum of 3x3 pixels (thicker strokes) or with their minimum (thinner ones).
+            the maximum of 3x3 pixels (thicker strokes) or with their minimum (thinner ones, as
+            dark as before).
         coarseness: part of the pixels of a side, below 1; each image passes through 28 to
             28 * (1 - coarseness) pixels a side, and back to 28.
-        hardness: factor; grey levels are moved away from the middle, towards black and white, by a
-            factor from 1 to 1 + hardness.
-        paleness: part of the ink, below 1; the ink is multiplied by a factor from 1 - paleness
-            to 1.
+        hardness: factor; grey levels are moved away from half of the darkest ink, towards black
+            and white, by a factor from 1 to 1 + hardness.
         noise: part of full ink; largest standard deviation of normal noise on every pixel.
+        paleness: part of the ink, below 1; all is multiplied by a factor from 1 - paleness to 1.
 
     Raises:
         ValueError: a strength is negative or too large; the message names it.
@@ -66,8 +66,8 @@ class Augmentation:
     thickness: float = 0.0
     coarseness: float = 0.0
     hardness: float = 0.0
-    paleness: float = 0.0
     noise: float = 0.0
+    paleness: float = 0.0
 
     def __post_init__(self):
         limits = dict.fromkeys(("scale", "aspect", "thickness", "coarseness", "paleness"), 1)
@@ -104,11 +104,11 @@ class Augmentation:
             amounts["pixels"] = 28 * (1 - self.coarseness * part())
         if self.hardness:
             amounts["hardness"] = 1 + self.hardness * part()
-        if self.paleness:
-            amounts["ink"] = 1 - self.paleness * part()
         if self.noise:
             noise = torch.randn(len(images), 1, 28, 28, device=images.device)
             amounts["noise"] = self.noise * part(1, 1, 1) * noise
+        if self.paleness:
+            amounts["ink"] = 1 - self.paleness * part()
         return transform(images, **amounts)
 
 
@@ -118,8 +118,8 @@ def transform(
     thickness: torch.Tensor | None = None,
     pixels: torch.Tensor | None = None,
     hardness: torch.Tensor | None = None,
-    ink: torch.Tensor | None = None,
     noise: torch.Tensor | None = None,
+    ink: torch.Tensor | None = None,
     **geometry: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return images (N, 1, 28, 28), each distorted by its own amounts; None changes nothing.
@@ -131,9 +131,9 @@ def transform(
         images: float, shape (N, 1, 28, 28), in [0, 1].
         thickness: from -1, the minimum of 3x3 pixels, to 1, their maximum, shape (N,).
         pixels: a side, from 1 to 28, that the image passes through, shape (N,).
-        hardness: factor by which grey levels move away from 1/2, shape (N,).
-        ink: factor of the ink, shape (N,).
+        hardness: factor by which grey levels move away from half of the darkest ink, shape (N,).
         noise: what is added, shape (N, 1, 28, 28).
+        ink: factor of all levels, shape (N,): the noise pales with the ink, and never covers it.
         geometry: what else ``move`` takes.
     """
     if thickness is not None:
@@ -143,11 +143,13 @@ def transform(
         there_and_back = _resampling(images.device)[pixels.round().long() - 1]
         images = (there_and_back @ images[:, 0] @ there_and_back.mT)[:, None]
     if hardness is not None:
-        images = (0.5 + hardness[:, None, None, None] * (images - 0.5)).clamp(0, 1)
-    if ink is not None:
-        images = ink[:, None, None, None] * images
+        darkest = _darkest(images)
+        images = darkest / 2 + hardness[:, None, None, None] * (images - darkest / 2)
+        images = images.clamp(0 * darkest, darkest)
     if noise is not None:
         images = (images + noise).clamp(0, 1)
+    if ink is not None:
+        images = ink[:, None, None, None] * images
     return images
 
 
@@ -222,13 +224,22 @@ def examples(image: torch.Tensor, name: str, amounts: Sequence[float]) -> torch.
 
 
 def _thickened(images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Blend each image with the maximum of 3x3 pixels, or, by a negative weight, the minimum."""
+    """Blend each image with the maximum of 3x3 pixels, or, by a negative weight, the minimum.
+
+    The darkest ink stays as dark as it was: a minimum takes the peak of a thin stroke away.
+    """
     weight = weight[:, None, None, None]
     sign = torch.where(weight < 0, -1.0, 1.0)  # the minimum is the maximum of the negative
     padded = F.pad(sign * images, (1, 1, 1, 1), value=-1.0)  # below any level: never the maximum
     rows = torch.maximum(torch.maximum(padded[:, :, :-2], padded[:, :, 1:-1]), padded[:, :, 2:])
     most = torch.maximum(torch.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
-    return images + weight.abs() * (sign * most - images)
+    blend = images + weight.abs() * (sign * most - images)
+    return blend * (_darkest(images) / _darkest(blend).clamp_min(1e-6))
+
+
+def _darkest(images: torch.Tensor) -> torch.Tensor:
+    """The largest value of each image, (N, 1, 1, 1)."""
+    return images.flatten(1).amax(1)[:, None, None, None]
 
 
 @cache
