@@ -13,8 +13,8 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from study.corruptions import MIDDLE, SIZE, Damage
-
+SIZE = 28  # pixels a side
+MIDDLE = (SIZE - 1) / 2
 PLACES = np.indices((SIZE, SIZE)) - MIDDLE  # row and column of each pixel, from the middle
 
 
@@ -79,7 +79,7 @@ def running_dry(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image * np.where(fibres < 0.75 * dryness, 0.15, 1)
 
 
-DAMAGES: dict[str, Damage] = {
+DAMAGES = {
     function.__name__: function
     for function in (smudged, wetted, bled_through, crumpled, torn, running_dry)
 }
