@@ -1,8 +1,9 @@
 """The convolutional networks.
 
 Every network of this study takes float images (N, 1, 28, 28) with values in [0, 1] and returns
-logits (N, 10). Normalisation happens inside the network, so notebooks, the page and a user's script
-all pass it the same input.
+logits (N, 10), or (N, 11) if it was made with ``num_classes=11``: the eleventh stands for "no
+digit". Normalisation happens inside the network, so notebooks, the page and a user's script all
+pass it the same input.
 """
 
 import math
@@ -44,14 +45,24 @@ class CNN(nn.Module):
         hidden_size: units of the first linear layer, whose outputs are the features that the last
             layer classifies.
         dropout: probability that one of those units is dropped in training.
+        num_classes: number of logits; 11 for the ten digits and "no digit".
     """
 
     def __init__(
-        self, channels: tuple[int, int] = (16, 32), hidden_size: int = 256, dropout: float = 0.2
+        self,
+        channels: tuple[int, int] = (16, 32),
+        hidden_size: int = 256,
+        dropout: float = 0.2,
+        num_classes: int = 10,
     ):
         super().__init__()
         # What load_model needs to build the same network again.
-        self.arguments = {"channels": channels, "hidden_size": hidden_size, "dropout": dropout}
+        self.arguments = {
+            "channels": channels,
+            "hidden_size": hidden_size,
+            "dropout": dropout,
+            "num_classes": num_classes,
+        }
         self.features = nn.Sequential(
             Normalize(),
             _block(1, channels[0]),  # (N, 16, 14, 14)
@@ -61,10 +72,10 @@ class CNN(nn.Module):
             nn.Dropout(dropout),
             nn.ReLU(),  # (N, 256)
         )
-        self.classifier = nn.Linear(hidden_size, 10)
+        self.classifier = nn.Linear(hidden_size, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, 10) for float images (N, 1, 28, 28) in [0, 1]."""
+        """Return logits (N, num_classes) for float images (N, 1, 28, 28) in [0, 1]."""
         return self.classifier(self.features(images))
 
 
@@ -80,11 +91,12 @@ class DeepCNN(nn.Module):
             many.
         dropout: probability that a value is dropped in training, before and after the last
             convolution.
+        num_classes: number of logits; 11 for the ten digits and "no digit".
     """
 
-    def __init__(self, width: int = 32, dropout: float = 0.3):
+    def __init__(self, width: int = 32, dropout: float = 0.3, num_classes: int = 10):
         super().__init__()
-        self.arguments = {"width": width, "dropout": dropout}
+        self.arguments = {"width": width, "dropout": dropout, "num_classes": num_classes}
         self.features = nn.Sequential(
             Normalize(),
             *_convolution(1, width // 2),  # (N, 16, 26, 26)
@@ -97,10 +109,10 @@ class DeepCNN(nn.Module):
             nn.Dropout(dropout),
             nn.Flatten(),  # (N, 128)
         )
-        self.classifier = nn.Linear(4 * width, 10)
+        self.classifier = nn.Linear(4 * width, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, 10) for float images (N, 1, 28, 28) in [0, 1]."""
+        """Return logits (N, num_classes) for float images (N, 1, 28, 28) in [0, 1]."""
         return self.classifier(self.features(images))
 
 
@@ -109,16 +121,17 @@ class Ensemble(nn.Module):
 
     Args:
         size: number of networks.
-        width, dropout: arguments of each ``DeepCNN``.
+        width, dropout, num_classes: arguments of each ``DeepCNN``.
     """
 
-    def __init__(self, size: int = 5, width: int = 32, dropout: float = 0.3):
+    def __init__(self, size: int = 5, width: int = 32, dropout: float = 0.3, num_classes: int = 10):
         super().__init__()
-        self.arguments = {"size": size, "width": width, "dropout": dropout}
-        self.members = nn.ModuleList(DeepCNN(width, dropout) for _ in range(size))
+        member = {"width": width, "dropout": dropout, "num_classes": num_classes}
+        self.arguments = {"size": size, **member}
+        self.members = nn.ModuleList(DeepCNN(**member) for _ in range(size))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logarithm of the mean probabilities, (N, 10): logits like any other."""
+        """Return the logarithm of the mean probabilities, (N, num_classes): logits as well."""
         log_probabilities = [member(images).log_softmax(1) for member in self.members]
         return torch.stack(log_probabilities).logsumexp(0) - math.log(len(self.members))
 

@@ -21,17 +21,25 @@ class RowReader(nn.Module):
         hidden_size: units of each layer and direction.
         num_layers: recurrent layers, each reading the states of the one below.
         dropout: probability that a state is dropped on its way to the layer above, in training.
+        num_classes: number of logits; 11 for the ten digits and "no digit".
     """
 
     cell: type[nn.RNNBase]
     bidirectional = False
 
-    def __init__(self, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.0):
+    def __init__(
+        self,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        num_classes: int = 10,
+    ):
         super().__init__()
         self.arguments = {
             "hidden_size": hidden_size,
             "num_layers": num_layers,
             "dropout": dropout,
+            "num_classes": num_classes,
         }
         self.normalize = Normalize()
         self.recurrent = self.cell(
@@ -44,7 +52,7 @@ class RowReader(nn.Module):
         )
         self.num_directions = 2 if self.bidirectional else 1
         self.norm = nn.LayerNorm(hidden_size * self.num_directions, elementwise_affine=False)
-        self.classifier = nn.Linear(hidden_size * self.num_directions, 10)
+        self.classifier = nn.Linear(hidden_size * self.num_directions, num_classes)
         _start_orthogonal(self.recurrent)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -57,11 +65,11 @@ class RowReader(nn.Module):
         return self.norm(torch.cat(list(hidden[-self.num_directions :]), dim=1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, 10) for float images (N, 1, 28, 28) in [0, 1]."""
+        """Return logits (N, num_classes) for float images (N, 1, 28, 28) in [0, 1]."""
         return self.classifier(self.features(images))
 
     def logits_by_row(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, 28, 10): what the network would answer after each row.
+        """Return logits (N, 28, num_classes): what the network would answer after each row.
 
         Raises:
             ValueError: the network is bidirectional, so it has no answer before the last row.

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from study.mnist import Digits, to_float
 
+NUM_DIGITS = 10  # logits beyond these stand for "no digit"
+
 
 @torch.inference_mode()
 def predict(
@@ -25,7 +27,7 @@ def predict(
     precision: torch.dtype = torch.float32,
     method: str = "forward",
 ) -> torch.Tensor:
-    """Return the logits of a network for uint8 images, on the CPU, as float32 (N, 10).
+    """Return the logits of a network for uint8 images, on the CPU, as float32 (N, classes).
 
     The network is evaluated on the device it is on, with dropout off, and left in the mode it
     was in.
@@ -74,19 +76,30 @@ def predict_on_all_cores(
 
 
 def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Return mean cross-entropy (nats) and accuracy (0 to 1) over all N images.
+    """Return mean cross-entropy (nats) over all N images, and accuracy (0 to 1) on the digits.
 
     Args:
-        logits: float, shape (N, 10).
-        labels: int64, shape (N,).
+        logits: float, shape (N, 10), or (N, 11) of a network that knows "no digit".
+        labels: int64, shape (N,); 10 marks an image of no digit, which has no part in the
+            accuracy.
     """
     loss = F.cross_entropy(logits, labels).item()
-    return loss, num_correct(logits, labels) / len(labels)
+    num_digits = int((labels < NUM_DIGITS).sum())
+    return loss, num_correct(logits, labels) / num_digits
 
 
 def num_correct(logits: torch.Tensor, labels: torch.Tensor) -> int:
-    """Return how many of the N images have their largest logit at their label."""
-    return int((logits.argmax(1) == labels).sum())
+    """Return how many of the N images have the largest of their first ten logits at their label.
+
+    A digit that a network takes for none still counts as read if the digit that it comes closest
+    to is the right one: ``num_refused`` says how many those are.
+    """
+    return int((logits[:, :NUM_DIGITS].argmax(1) == labels).sum())
+
+
+def num_refused(logits: torch.Tensor) -> int:
+    """Return how many of the N images have their largest logit at "no digit"; 0 without one."""
+    return int((logits.argmax(1) >= NUM_DIGITS).sum())
 
 
 def num_parameters(model: nn.Module) -> int:

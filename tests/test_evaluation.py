@@ -93,3 +93,21 @@ def test_write_between(tmp_path):
     assert file.read_text() == "before\n<!-- results -->\nnew\n<!-- /results -->\nafter\n"
     with pytest.raises(ValueError, match="once each"):
         files.write_between(file, "other", "new")
+
+
+def test_eleven_outputs_are_read_by_the_first_ten_and_refused_by_the_last():
+    """A digit read right, one refused but right at second best, one wrong; and two non-digits."""
+    logits = torch.full((5, 11), -5.0)
+    labels = torch.tensor([3, 4, 5, 10, 10])
+    for row, best, second in ((0, 3, 1), (1, 10, 4), (2, 6, 5), (3, 10, 2), (4, 2, 10)):
+        logits[row, best], logits[row, second] = 5.0, 3.0
+    assert evaluation.num_correct(logits, labels) == 2
+    assert evaluation.num_refused(logits[:3]) == 1
+    assert evaluation.num_refused(logits[3:]) == 1
+    loss, accuracy = evaluation.loss_and_accuracy(logits, labels)
+    assert accuracy == 2 / 3
+    assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
+
+
+def test_ten_outputs_refuse_nothing():
+    assert evaluation.num_refused(torch.randn(20, 10)) == 0

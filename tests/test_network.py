@@ -28,13 +28,19 @@ def test_logits(network):
     logits = network()(torch.rand(3, 1, 28, 28))
     assert logits.shape == (3, 10)
     assert logits.dtype == torch.float32
+    assert network(num_classes=11)(torch.rand(3, 1, 28, 28)).shape == (3, 11)
 
 
 def test_arguments_change_the_network():
     model = CNN(channels=(4, 8), hidden_size=32, dropout=0.5)
     assert model.features(torch.rand(2, 1, 28, 28)).shape == (2, 32)
     assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.5]
-    assert model.arguments == {"channels": (4, 8), "hidden_size": 32, "dropout": 0.5}
+    assert model.arguments == {
+        "channels": (4, 8),
+        "hidden_size": 32,
+        "dropout": 0.5,
+        "num_classes": 10,
+    }
 
 
 def test_it_is_the_network_that_was_described():
@@ -56,7 +62,7 @@ def test_ensemble_answers_with_the_mean_of_its_members_probabilities():
     images = torch.rand(5, 1, 28, 28)
     mean = torch.stack([member(images).softmax(1) for member in model.members]).mean(0)
     assert torch.allclose(model(images).softmax(1), mean, atol=1e-6)
-    assert model.arguments == {"size": 3, "width": 4, "dropout": 0.3}
+    assert model.arguments == {"size": 3, "width": 4, "dropout": 0.3, "num_classes": 10}
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (5, 28, 28), (5, 3, 28, 28), (5, 1, 32, 32)])

@@ -28,7 +28,13 @@ def test_logits_and_features(network, images):
     model = network(hidden_size=16, num_layers=3)
     assert model(images).shape == (3, 10)
     assert model.features(images).shape == (3, 32 if network is BiLSTM else 16)
-    assert model.arguments == {"hidden_size": 16, "num_layers": 3, "dropout": 0.0}
+    assert model.arguments == {
+        "hidden_size": 16,
+        "num_layers": 3,
+        "dropout": 0.0,
+        "num_classes": 10,
+    }
+    assert network(hidden_size=16, num_classes=11)(images).shape == (3, 11)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

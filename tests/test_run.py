@@ -25,7 +25,7 @@ EVERYTHING = SETTINGS | {
     "schedule": "constant",
     "clip_norm": 1.0,
     "label_smoothing": 0.1,
-    "augmentation": {"rotation": 10, "elastic": 0.5},
+    "augmentation": {"rotation": 10, "elastic": 0.5, "thickness": 0.5, "coarseness": 0.5},
     "ema_decay": 0.5,
 }
 
@@ -115,7 +115,7 @@ def test_a_change_of_any_function_that_a_training_passes_through_counts(few, tmp
     "old, new",
     [
         ("0.1307, 0.3081", "0.1307, 0.3"),  # a constant
-        ("logits.argmax(1) == labels", "logits.argmin(1) == labels"),
+        (".argmax(1) == labels)", ".argmin(1) == labels)"),
         ("self.images[indices], self.labels[indices]", "self.images[indices], self.labels"),
         ("from torch.nn import functional as F\nfrom torch.optim", "F = None\nfrom torch.optim"),
         ("HISTOGRAM_LIMIT = 1e20", "HISTOGRAM_LIMIT = 1e20\ntorch.set_flush_denormal(True)"),
@@ -142,10 +142,8 @@ def test_comments_docstrings_and_what_is_new_beside_it_do_not(old, new):
 
 
 def test_another_network_does_not_count():
-    changed = edited(
-        'dropout: float = 0.3):\n        super().__init__()\n        self.arguments = {"width"',
-        'dropout: float = 0.2):\n        super().__init__()\n        self.arguments = {"width"',
-    )
+    first = "def __init__(self, width: int = 32, dropout: float = "
+    changed = edited(f"{first}0.3", f"{first}0.2")
     assert code_hash("DeepCNN", changed) != CODE_HASHES["DeepCNN"]
     assert code_hash("Ensemble", changed) != CODE_HASHES["Ensemble"]
     assert code_hash("CNN", changed) == CODE_HASHES["CNN"]

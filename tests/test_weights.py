@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -124,3 +125,22 @@ def test_unreadable_file_names_file_and_cure(few, tmp_path, kind, monkeypatch):
     with pytest.raises(weights.ModelFileError, match=r"model\.pt.*git restore"):
         weights.load_model(path)
     assert not (tmp_path / "malicious").exists()
+
+
+@pytest.mark.parametrize("network", weights.NETWORKS.values())
+def test_a_file_from_before_there_were_eleven_classes_loads(network, tmp_path):
+    content = weights.pack(network(), hyperparameters={}, seed=0, history=pd.DataFrame())
+    old = torch.load(io.BytesIO(content), weights_only=True)
+    assert old["arguments"].pop("num_classes") == 10
+    torch.save(old, tmp_path / "old.pt")
+    assert weights.load_model(tmp_path / "old.pt").arguments["num_classes"] == 10
+
+
+@pytest.mark.parametrize("network", weights.NETWORKS.values())
+def test_a_file_of_a_network_with_eleven_outputs_loads(network, tmp_path):
+    model = network(num_classes=11)
+    content = weights.pack(model, hyperparameters={}, seed=0, history=pd.DataFrame())
+    weights.keep(tmp_path / "new.pt", content)
+    loaded = weights.load_model(tmp_path / "new.pt")
+    assert loaded.arguments["num_classes"] == 11
+    assert loaded(torch.rand(2, 1, 28, 28)).shape == (2, 11)
