@@ -13,8 +13,6 @@ any batch; theirs were drawn once, in the order of the images. It differs furthe
 - grey levels are rounded (theirs: cut off).
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable

@@ -6,8 +6,6 @@ through, the paper is crumpled or torn, the pen runs dry. Each function takes on
 it to many.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,96 +1,281 @@
-"""Pictures of something that is no digit: what the refusal is fixed against.
+"""Pictures of what is no digit: what a network learns to refuse, and is tested on.
 
-Each function takes a random generator and returns dark ink on white, uint8 (200, 200). Letters
-and shapes that are written like a digit (O, l, S, Z, a circle) are left out.
+A circle is no part of it, nor a single line that is not near level: they are a 0 and a 1. Letters
+that are written like a digit are left out too, as `letters` says. The hands and the fonts for
+testing are never those of training.
 """
 
-import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-from matplotlib.font_manager import FontProperties, findfont
-from PIL import Image, ImageDraw, ImageFont
+import torch
+from PIL import Image, ImageDraw
 from scipy import ndimage
-from scipy.interpolate import make_interp_spline
 
-SIZE = 200
-LETTERS = "AEFHKMNPRTWXYaefhkmnrwxy&@#%?"
-FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono")
+from . import strokes
+from .letters import letter, sign, written_letter
+from .preparation import prepare
+from .surfaces import fold, noise, ruled_paper, shadow, table_edge, texture
 
-
-def scribble(rng: np.random.Generator) -> np.ndarray:
-    """A curve that turns back and forth many times."""
-    count = rng.integers(9, 18)
-    points = rng.uniform(25, SIZE - 25, (count, 2))
-    curve = make_interp_spline(np.arange(count), points)(np.linspace(0, count - 1, 40 * count))
-    return _lines([curve], rng)
-
-
-def letter(rng: np.random.Generator) -> np.ndarray:
-    """A letter or sign in one of the fonts that Matplotlib brings, slightly turned."""
-    family = rng.choice(FONTS)
-    weight, style = rng.choice(["normal", "bold"]), rng.choice(["normal", "oblique"])
-    path = findfont(FontProperties(family=family, weight=weight, style=style))
-    font = ImageFont.truetype(path, int(rng.integers(90, 150)))
-    picture = Image.new("L", (SIZE, SIZE), 255)
-    pen = ImageDraw.Draw(picture)
-    pen.text((SIZE / 2, SIZE / 2), rng.choice(list(LETTERS)), 0, font, anchor="mm")
-    return np.asarray(picture.rotate(rng.uniform(-15, 15), fillcolor=255))
-
-
-def noise(rng: np.random.Generator) -> np.ndarray:
-    """Clouds, coarse or fine."""
-    clouds = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), rng.uniform(0, 14))
-    levels = (clouds - clouds.min()) / (clouds.max() - clouds.min())
-    return (255 * levels).astype(np.uint8)
-
-
-def shape(rng: np.random.Generator) -> np.ndarray:
-    """A star, a box, a cross, a grid, an arrow, or spots; of any size and turn."""
-    kind = rng.choice(["star", "box", "cross", "grid", "arrow", "spots"])
-    turn = rng.uniform(-0.3, 0.3)
-    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    outline = _outline(kind, rng)
-    lines = [SIZE / 2 + rng.uniform(40, 85) * np.asarray(line) @ rotation for line in outline]
-    return _lines(lines, rng)
+LABEL = 10  # the class beside the ten digits
+SIZE = strokes.SIZE
+HEARTS = (
+    "50,28 35,2 8,5 0,35 25,70 50,100! 78,68 100,35 92,5 65,2 50,28",
+    "50,25 30,0 5,12 5,45 50,100 | 50,25 70,0 95,12 95,45 50,100",
+)
+PIS = (
+    "0,8 50,5 100,0 | 30,8 28,50 15,100 | 70,6 68,60 78,98 95,92",
+    "0,22 15,5 50,6 100,2 | 32,8 28,60 8,98 | 72,8 70,60 80,100",
+    "0,2 50,0 100,2 | 25,2 25,50 25,100 | 75,2 75,50 75,100",
+)
+TICKS = ("0,55 30,100! 100,0", "0,60 18,65 32,100! 60,40 100,0", "0,65 12,85 28,98! 55,45 100,0")
+SHAPES = {
+    "star": "50,0 20,95! 100,35! 0,35! 80,95! 50,0",
+    "star of six": "50,0 5,75! 95,75! 50,0 | 50,100 5,25! 95,25! 50,100",
+    "box": "0,0 100,0! 100,100! 0,100! 0,0",
+    "crossed box": "0,0 100,0! 100,100! 0,100! 0,0! 100,100",
+    "triangle": "50,0 100,100! 0,100! 50,0",
+    "triangle on its tip": "50,100 100,0! 0,0! 50,100",
+    "diamond": "50,0 100,50! 50,100! 0,50! 50,0",
+    "cross": "0,50 100,50 | 50,0 50,100",
+    "grid": "0,25 100,25 | 0,75 100,75 | 25,0 25,100 | 75,0 75,100",
+    "arrow": "0,50 100,50 | 65,20 100,50! 65,80",
+    "arrow up": "50,100 50,0 | 20,35 50,0! 80,35",
+    "house": "0,45 50,0! 100,45! 100,100! 0,100! 0,45! 100,45",
+    "spiral": "50,50 60,45 62,58 45,65 35,48 50,30 75,38 80,65 50,85 15,70 12,35 45,5 90,15",
+    "zigzag": "0,60 20,20! 40,80! 60,20! 80,80! 100,30",
+    "waves": "0,50 12,20 25,50 38,80 50,50 62,20 75,50 88,80 100,50",
+    "flower": "50,50 30,10 70,10 50,50! 90,30 90,70 50,50! 70,90 30,90 50,50! 10,70 10,30 50,50",
+    "hash": "30,0 25,100 | 75,0 70,100 | 0,32 100,30 | 0,70 100,66",
+    "spots": "5,10 8,14 | 60,0 64,3 | 95,40 98,44 | 40,55 44,57 | 10,95 14,98 | 80,92 84,96",
+}
 
 
-def two_digits(rng: np.random.Generator, digits: np.ndarray) -> np.ndarray:
-    """Two of ``digits``, uint8 (N, 28, 28), side by side."""
-    pair = np.hstack([np.pad(digits[rng.integers(len(digits))][:, 3:-3], 4) for _ in range(2)])
-    return np.asarray(Image.fromarray(255 - pair).resize((SIZE, SIZE * 36 // 60)))
+def scribble(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A curve that turns back and forth many times, on the spot or from left to right."""
+    points = rng.uniform(0, 1, (rng.integers(8, 18), 2))
+    if rng.random() < 0.5:
+        points[:, 0] = np.linspace(0, 1.2, len(points)) + rng.normal(0, 0.06, len(points))
+        points[::2, 1] *= 0.5
+        points[1::2, 1] = 1 - 0.5 * points[1::2, 1]
+    hand = replace(strokes.Hand.draw(rng, test), pen=rng.uniform(0.03, 0.1))
+    return strokes.ink([points], hand, rng)
 
 
-def _lines(lines: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    picture = Image.new("L", (SIZE, SIZE), 255)
-    pen = ImageDraw.Draw(picture)
-    width = int(rng.integers(6, 16))
+def heart(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """The outline of a heart, or a filled one."""
+    picture = strokes.written(HEARTS, rng, test, widths=(0.8, 1.3))
+    return _filled(picture) if rng.random() < 0.2 else picture
+
+
+def pi(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """The Greek letter."""
+    return strokes.written(PIS, rng, test, widths=(0.8, 1.5))
+
+
+def tick(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A tick, as teachers make it."""
+    return strokes.written(TICKS, rng, test, widths=(0.7, 1.4))
+
+
+def dash(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """One to three dashes, near level, or a wave."""
+    hand = strokes.Hand.draw(rng, test)
+    x = np.linspace(0, 1, 5)
+    wave = rng.uniform(0, 0.15) * np.sin(rng.uniform(3, 8) * x) + rng.uniform(-0.2, 0.2) * x
+    gap = rng.uniform(0.25, 0.5)
+    lines = [np.stack([x, wave + gap * row], axis=1) for row in range(rng.integers(1, 4))]
+    return strokes.ink(lines, hand, rng)
+
+
+def face(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A round face with eyes, a mouth, and at times a nose."""
+    mood = rng.uniform(-12, 12)  # how far the mouth's corners rise
+    parts = [
+        "55,2 20,10 0,50 20,90 50,100 80,90 100,50 80,10 45,1",
+        f"32,25 32,{rng.integers(38, 46)} | 66,25 66,{rng.integers(38, 46)}",
+        f"28,{70 - mood:.0f} 50,{72 + mood:.0f} 72,{70 - mood:.0f}",
+    ]
+    if rng.random() < 0.3:
+        parts.append("50,45 46,58 54,58")
+    return strokes.written([" | ".join(parts)], rng, test, widths=(0.75, 1.15), pens=(0.04, 0.08))
+
+
+def shape(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A star, a box, an arrow, a grid, spots and others; at times filled or turned."""
+    name = rng.choice(list(SHAPES))
+    picture = strokes.written([SHAPES[name]], rng, test, widths=(0.75, 1.4), pens=(0.05, 0.12))
+    if name in ("box", "triangle", "diamond") and rng.random() < 0.4:
+        picture = _filled(picture)
+    return picture
+
+
+def two_digits(
+    rng: np.random.Generator, digits: np.ndarray | None = None, test: bool = False
+) -> np.ndarray:
+    """Two to four digits side by side: of ``digits``, uint8 (N, 28, 28), or in one hand."""
+    count = rng.choice([2, 2, 2, 3, 4])
+    hand = strokes.Hand.draw(rng, test)
+    cells = []
+    for _ in range(count):
+        if digits is not None:
+            cell = _enlarged(digits[rng.integers(len(digits))])
+        else:
+            cell = strokes.picture(rng.choice(strokes.STYLES), hand, rng)
+        columns = np.flatnonzero((cell < 128).any(0))
+        cells.append(np.pad(cell[:, columns[0] : columns[-1] + 1], ((6, 6), (3, 3)), "edge"))
+    line = np.hstack([np.roll(cell, rng.integers(-3, 4), 0) for cell in cells])
+    return np.pad(line, 8, constant_values=255)
+
+
+def crossed_out(
+    rng: np.random.Generator, digits: np.ndarray | None = None, test: bool = False
+) -> np.ndarray:
+    """A digit under two or more lines that end beyond its outline, or under a scribble."""
+    if digits is None:
+        picture = strokes.picture(rng.choice(strokes.STYLES), strokes.Hand.draw(rng, test), rng)
+    else:
+        picture = _enlarged(digits[rng.integers(len(digits))])
+    rows, columns = (np.flatnonzero((picture < 128).any(axis)) for axis in (1, 0))
+    middle = np.array([columns[0] + columns[-1], rows[0] + rows[-1]]) / 2
+    half = np.array([max(np.ptp(columns), 45), np.ptp(rows)]) / 2
+    lines = CROSSINGS[rng.integers(len(CROSSINGS))] * rng.uniform(1.1, 1.35)
+    image = Image.fromarray(np.pad(picture, 24, constant_values=255))
+    pen = ImageDraw.Draw(image)
     for line in lines:
-        pen.line([tuple(point) for point in line], 0, width, joint="curve")
-    return np.asarray(picture)
+        ends = [tuple(middle + 24 + half * (point + rng.normal(0, 0.06, 2))) for point in line]
+        pen.line(ends, 0, int(rng.integers(4, 10)))
+    return np.asarray(image)
 
 
-def _outline(kind: str, rng: np.random.Generator) -> list:
-    """The lines of a shape, each a list of points (x, y) between -1 and 1."""
-    match kind:
-        case "star":
-            corners = np.arange(2 * rng.integers(4, 8) + 1)
-            angles = corners * math.pi / (len(corners) // 2)
-            radius = np.where(corners % 2, 0.4, 1)
-            return [np.stack([radius * np.sin(angles), -radius * np.cos(angles)], axis=1)]
-        case "box":
-            height = rng.uniform(0.6, 1)
-            box = [(-1, -height), (1, -height), (1, height), (-1, height), (-1, -height)]
-            return [box, [(-1, -height), (1, height)]] if rng.random() < 0.5 else [box]
-        case "cross":
-            return [[(-1, 0), (1, 0)], [(0, -1), (0, 1)]]
-        case "grid":
-            places = np.linspace(-1, 1, rng.integers(3, 5))
-            return [[(-1, y), (1, y)] for y in places] + [[(x, -1), (x, 1)] for x in places]
-        case "arrow":
-            return [[(-1, 0), (1, 0)], [(0.4, -0.6), (1, 0), (0.4, 0.6)]]
-        case "spots":
-            centres = rng.uniform(-1, 1, (rng.integers(4, 9), 2))
-            return [[centre - 0.06, centre + 0.06] for centre in centres]
+CROSSINGS = tuple(
+    np.array(lines, float)
+    for lines in (
+        [[(-1, -1), (1, 1)], [(1, -1), (-1, 1)]],
+        [[(-1.3, -0.2), (1.3, -0.3)], [(-1.3, 0.3), (1.3, 0.2)]],
+        [[(-1.2, 0.4), (1.2, -0.7)], [(-1.2, 0.9), (1.2, -0.2)]],
+        [[(-1.2, -0.5), (1.2, -0.6)], [(-1.2, 0), (1.2, 0)], [(-1.2, 0.5), (1.2, 0.6)]],
+        [
+            [(-1.1, -0.9), (1.1, -0.5)],
+            [(1.1, -0.5), (-1.1, -0.1)],
+            [(-1.1, -0.1), (1.1, 0.3)],
+            [(1.1, 0.3), (-1.1, 0.8)],
+        ],
+    )
+)
+# Styles of a digit, and the part that stays: the others are digits again, as half an 8 is a 3.
+CUTS = (
+    ("0", "top"),
+    ("0", "bottom"),
+    ("2", "bottom"),
+    ("2", "left"),
+    ("3", "left"),
+    ("4 open", "top"),
+    ("4 open", "left"),
+    ("4 closed", "left"),
+    ("5", "top"),
+    ("8", "left"),
+)
 
 
-KINDS = (scribble, letter, noise, shape)
+def cut_digit(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A part of a digit; the rest lies beyond the edge of the picture."""
+    style, part = CUTS[rng.integers(len(CUTS))]
+    picture = strokes.picture(style, strokes.Hand.draw(rng, test), rng)
+    rows, columns = (np.flatnonzero((picture < 128).any(axis)) for axis in (1, 0))
+    share = rng.uniform(0.4, 0.52)
+    if part == "top":
+        return picture[: rows[0] + round(share * np.ptp(rows))]
+    if part == "bottom":
+        return picture[rows[-1] - round(share * np.ptp(rows)) :]
+    return picture[:, : columns[0] + round(share * np.ptp(columns))]
+
+
+KINDS: dict[str, Callable[..., np.ndarray]] = {
+    "letters in fonts": letter,
+    "letters by hand": written_letter,
+    "signs": sign,
+    "scribbles": scribble,
+    "shapes": shape,
+    "hearts": heart,
+    "faces": face,
+    "ticks": tick,
+    "dashes": dash,
+    "pi": pi,
+    "several digits": two_digits,
+    "cut digits": cut_digit,
+    "crossed-out digits": crossed_out,
+    "clouds, noise": noise,
+    "textures": texture,
+    "folds": fold,
+    "shadows": shadow,
+    "edges of tables": table_edge,
+    "ruled paper": ruled_paper,
+}
+OF_DIGITS = (two_digits, crossed_out)
+SURFACES = (noise, texture, fold, shadow, table_edge, ruled_paper)
+SHARES = {"letters in fonts": 6, "letters by hand": 4, "several digits": 2, "shapes": 2}
+
+
+def draw(
+    kind: str, count: int, seed: int, digits: np.ndarray | None = None, test: bool = False
+) -> torch.Tensor:
+    """Draw pictures of one kind and prepare them as a user's are: uint8, (count, 28, 28).
+
+    Where the preparation finds nothing drawn, or something as narrow as a 1, the next picture
+    takes its place.
+
+    Args:
+        kind: one of ``KINDS``.
+        count: how many.
+        seed: not negative. The first pictures are the same for any count.
+        digits: uint8, (N, 28, 28): half of the pairs and of the crossed-out digits are made of
+            them. The others, or all without it, are drawn as strokes.
+        test: with fonts and hands that training never sees.
+    """
+    images = np.zeros((count, 28, 28), np.uint8)
+    make, place = KINDS[kind], list(KINDS).index(kind)
+    for i in range(count):
+        rng = np.random.default_rng([seed, place, i, int(test)])
+        options = {} if make in SURFACES else {"test": test}
+        if make in OF_DIGITS and i % 2:
+            options["digits"] = digits
+        while not images[i].any() or _is_upright_line(images[i]):
+            images[i] = prepare(make(rng, **options)).image
+    return torch.from_numpy(images)
+
+
+def draw_all(
+    count: int, seed: int, digits: np.ndarray | None = None, test: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw ``count`` pictures of all kinds, by their ``SHARES`` (1 where none is named).
+
+    Returns:
+        images: uint8, shape (count, 28, 28), in the order of the kinds.
+        labels: int64, shape (count,), all ``LABEL``.
+    """
+    shares = np.array([SHARES.get(kind, 1) for kind in KINDS])
+    ends = np.round(count * shares.cumsum() / shares.sum()).astype(int)
+    numbers = np.diff(ends, prepend=0)
+    images = [
+        draw(kind, int(number), seed, digits, test)
+        for kind, number in zip(KINDS, numbers, strict=True)
+    ]
+    return torch.cat(images), torch.full((count,), LABEL)
+
+
+def _enlarged(digit: np.ndarray) -> np.ndarray:
+    """One of MNIST's digits, dark on white, (SIZE, SIZE)."""
+    image = Image.fromarray(255 - digit).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _is_upright_line(image: np.ndarray) -> bool:
+    """Whether ink is so tall and narrow that it is a 1."""
+    rows, columns = (np.ptp(np.flatnonzero((image > 60).any(axis))) for axis in (1, 0))
+    return columns < 0.4 * rows
+
+
+def _filled(picture: np.ndarray) -> np.ndarray:
+    return np.where(ndimage.binary_fill_holes(picture < 128), 0, picture).astype(np.uint8)

@@ -1,0 +1,143 @@
+"""Letters and signs, printed and by hand.
+
+Those that are written with a digit's strokes are left out of training and testing alike: O o D Q
+(0), I l i j (1), Z z (2), y (4), S s (5), G b (6), B (8), g q (9), Greek letters of those shapes,
+and the signs | / ! ( ) [ ] { } ' , and the backslash (1), > (7) and $ (5). The fonts in
+``TEST_FONTS`` are never trained on.
+"""
+
+import importlib.resources
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from string import ascii_lowercase
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from . import strokes
+
+SIZE = strokes.SIZE
+LETTERS = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwx"
+SIGNS = "&@#%?+=*"
+FOREIGN_LETTERS = "πΩλΔΣΨΞЖЮЯДЛЩ"  # only DejaVu and STIX have them all
+
+# Packages that pip installs, and font files in them.
+TRAINING_FONTS = (
+    *(
+        ("matplotlib", f"{name}.ttf")
+        for name in (
+            *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono"),
+            *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic"),
+            *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "cmr10", "cmti10", "cmtt10"),
+        )
+    ),
+    *(
+        ("fontpkg_caveat", "Caveat[wght].ttf"),
+        ("fontpkg_dancing_script", "DancingScript[wght].ttf"),
+        ("fontpkg_delius", "Delius-Regular.ttf"),
+        ("fontpkg_indie_flower", "IndieFlower-Regular.ttf"),
+        ("fontpkg_permanent_marker", "PermanentMarker-Regular.ttf"),
+    )
+    * 2,  # handwriting, drawn twice as often as each of the others
+)
+TEST_FONTS = (
+    ("matplotlib", "cmss10.ttf"),
+    ("font_amatic_sc", "AmaticSC-Bold.ttf"),
+    ("font_amatic_sc", "AmaticSC-Regular.ttf"),
+    ("font_caladea", "Caladea-Bold.ttf"),
+    ("font_caladea", "Caladea-Italic.ttf"),
+    ("font_caladea", "Caladea-Regular.ttf"),
+    ("font_intuitive", "Intuitive.ttf"),
+    ("fontpkg_shadows_into_light", "ShadowsIntoLight.ttf"),
+    ("fontpkg_zeyada", "Zeyada.ttf"),
+)
+
+# Letters and signs that a font makes like a digit: a "d" that is a small "D", an "f" like an 8.
+LEFT_OUT = {
+    "font_amatic_sc": ascii_lowercase,
+    "fontpkg_dancing_script": "fkrL",
+    "fontpkg_permanent_marker": ascii_lowercase,
+    "fontpkg_zeyada": "f&",
+}
+
+# Skeletons as in `strokes`. What is written like a digit in some hand is left out.
+WRITTEN_LETTERS = {
+    "A": "0,100 50,0! 100,100 | 20,65 80,62",
+    "C": "95,15 55,0 10,20 0,60 25,97 65,98 100,82",
+    "E": "95,0 50,0 0,0! 0,50 0,100! 50,100 100,99 | 0,50 80,48",
+    "F": "0,0 0,50 0,100 | 0,0 50,1 100,0 | 0,48 75,46",
+    "H": "0,0 0,50 0,100 | 100,0 100,50 100,100 | 0,52 100,48",
+    "K": "0,0 0,50 0,100 | 90,0 10,55! 95,100",
+    "L": "0,0 0,50 0,100! 50,100 90,99",
+    "M": "0,100 8,0! 50,70! 92,0! 100,100",
+    "N": "0,100 0,0! 100,100! 100,0",
+    "P": "0,0 0,50 0,100 | 0,2 60,0 98,22 60,48 0,50",
+    "R": "0,0 0,50 0,100 | 0,2 60,0 95,22 60,46 0,48! 50,70 100,100",
+    "T": "0,0 50,1 100,0 | 50,0 50,50 48,100",
+    "U": "0,0 2,60 30,98 70,98 98,60 100,0",
+    "V": "0,0 50,100! 100,0",
+    "W": "0,0 25,100! 50,30! 75,100! 100,0",
+    "X": "0,0 100,100 | 100,0 0,100",
+    "Y": "0,0 50,48 | 100,0 50,48! 50,100",
+    "a": "95,15 55,0 10,25 2,65 25,97 65,85 92,40 | 96,0 94,60 100,98",
+    "d": "85,50 45,40 5,60 10,95 50,98 85,75 | 92,0 90,50 92,100",
+    "e": "8,52 60,50 98,35 70,2 25,10 0,55 25,95 65,100 100,82",
+    "f": "95,8 65,0 42,20 40,60 38,100 | 0,40 45,38 85,37",
+    "h": "0,0 0,50 0,100! 5,60 50,42 90,58 95,100",
+    "k": "0,0 0,50 0,100 | 80,40 8,70! 85,100",
+    "m": "0,10 0,50 0,100! 5,30 25,5 45,20 48,100! 52,30 75,5 95,20 100,100",
+    "n": "0,5 0,50 0,100! 8,35 50,2 90,20 98,100",
+    "p": "0,0 0,50 0,100 | 0,12 55,0 98,25 60,52 0,48",
+    "r": "0,5 0,50 0,100! 10,35 50,5 95,10",
+    "t": "50,0 48,60 60,95 95,92 | 0,28 50,26 100,27",
+    "u": "0,0 2,60 30,95 70,85 95,50! 96,0! 96,60 100,98",
+    "w": "0,0 15,90 35,95 50,30! 65,95 88,90 100,0",
+    "x": "0,0 40,40 65,90 100,95 | 100,2 50,50 0,100",
+}
+
+
+def letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A letter in one of the fonts, slightly turned."""
+    font = _any(TEST_FONTS if test else TRAINING_FONTS, rng)
+    has_more = font[1].startswith(("DejaVu", "STIX"))
+    return _printed(LETTERS + FOREIGN_LETTERS if has_more else LETTERS, font, rng)
+
+
+def sign(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A sign in one of the fonts, slightly turned."""
+    return _printed(SIGNS, _any(TEST_FONTS if test else TRAINING_FONTS, rng), rng)
+
+
+def written_letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
+    """A letter written by a hand."""
+    return strokes.written(tuple(WRITTEN_LETTERS.values()), rng, test)
+
+
+def font_path(package: str, file: str) -> Path:
+    """Where a font lies that a package brings."""
+    if package == "matplotlib":
+        return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
+    return Path(str(importlib.resources.files(package))) / "files" / file
+
+
+@lru_cache(maxsize=256)
+def _font(package: str, file: str, size: int) -> ImageFont.FreeTypeFont:
+    # The basic layout is the same whether or not Pillow was built with Raqm.
+    path = str(font_path(package, file))
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _any(things: Sequence, rng: np.random.Generator):
+    return things[rng.integers(len(things))]
+
+
+def _printed(signs: str, font: tuple[str, str], rng: np.random.Generator) -> np.ndarray:
+    picture = Image.new("L", (SIZE, SIZE), 255)
+    loaded = _font(*font, int(rng.choice([64, 80, 96])))
+    sign = _any([sign for sign in signs if sign not in LEFT_OUT.get(font[0], "")], rng)
+    ImageDraw.Draw(picture).text((SIZE / 2, SIZE / 2), sign, 0, loaded, anchor="mm")
+    turn, stretch = rng.uniform(-15, 15), rng.uniform(0.9, 1.4)
+    turned = picture.rotate(turn, Image.Resampling.BILINEAR, fillcolor=255)
+    return np.asarray(turned.resize((round(SIZE * stretch), SIZE), Image.Resampling.BILINEAR))

@@ -1,0 +1,101 @@
+"""Pictures of what is no digit: of every kind, repeatable, with fonts apart for testing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fontTools.ttLib import TTFont
+
+from study.pictures import letters, non_digits, strokes
+from study.pictures.non_digits import KINDS, LABEL, OF_DIGITS, SURFACES
+
+FONTS = sorted({*letters.TRAINING_FONTS, *letters.TEST_FONTS})
+WRITTEN_LIKE_A_DIGIT = set("OoDQIlijZzySsGbBgq|/\\!()[]{}',>$")
+
+
+@pytest.mark.parametrize("test", [False, True], ids=["training", "testing"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_draws_pictures_that_differ(kind, test):
+    images = non_digits.draw(kind, 6, seed=1, test=test)
+    assert images.shape == (6, 28, 28) and images.dtype == torch.uint8
+    assert (images.amax((1, 2)) > 60).all()
+    assert len({image.numpy().tobytes() for image in images}) == 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_seed_decides_and_testing_has_pictures_of_its_own(kind):
+    images = non_digits.draw(kind, 3, seed=1)
+    assert torch.equal(images, non_digits.draw(kind, 4, seed=1)[:3])
+    assert not torch.equal(images, non_digits.draw(kind, 3, seed=2))
+    assert not (images == non_digits.draw(kind, 3, seed=1, test=True)).all((1, 2)).any()
+
+
+@pytest.mark.parametrize("kind", ["folds", "edges of tables", "cut digits", "letters in fonts"])
+def test_none_is_as_narrow_as_a_1(kind):
+    for image in non_digits.draw(kind, 40, seed=0).numpy():
+        rows, columns = (np.ptp(np.flatnonzero((image > 60).any(axis))) for axis in (1, 0))
+        assert columns >= 0.4 * rows
+
+
+def test_all_kinds_are_drawn_by_their_shares():
+    images, labels = non_digits.draw_all(60, seed=0)
+    assert images.shape == (60, 28, 28) and labels.tolist() == [LABEL] * 60
+    assert labels.dtype == torch.int64
+    shares = [non_digits.SHARES.get(kind, 1) for kind in KINDS]
+    first = round(60 * shares[0] / sum(shares))
+    assert torch.equal(images[:first], non_digits.draw(next(iter(KINDS)), first, seed=0))
+    assert torch.equal(images[-2:], non_digits.draw(list(KINDS)[-1], 2, seed=0))
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_each_needs_a_generator_only(make):
+    picture = make(np.random.default_rng(0))
+    assert picture.dtype == np.uint8 and picture.ndim == 2
+
+
+def test_fonts_for_testing_are_never_trained_on():
+    trained, tested = set(letters.TRAINING_FONTS), set(letters.TEST_FONTS)
+    packages = [{package for package, _ in fonts} for fonts in (trained, tested)]
+    assert packages[0] & packages[1] == {"matplotlib"}
+    assert not trained & tested
+
+
+@pytest.mark.parametrize("font", FONTS, ids=lambda font: font[1])
+def test_every_font_is_there_with_its_letters(font):
+    with TTFont(letters.font_path(*font)) as file:
+        known = set(file.getBestCmap() or file["cmap"].tables[0].cmap)
+    wanted = letters.LETTERS + letters.SIGNS
+    if font[1].startswith(("DejaVu", "STIX")):
+        wanted += letters.FOREIGN_LETTERS
+    assert not [sign for sign in wanted if ord(sign) not in known]
+
+
+def test_letters_that_are_digits_are_left_out():
+    drawn = {*letters.LETTERS, *letters.SIGNS, *letters.WRITTEN_LETTERS}
+    assert not drawn & WRITTEN_LIKE_A_DIGIT
+    assert not drawn & set("0123456789")
+
+
+def test_crossed_out_means_lines_beyond_the_outline(digits):
+    images = digits[0].images[:20].numpy()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        picture = non_digits.crossed_out(rng, images[seed : seed + 1])
+        columns = np.flatnonzero((picture < 128).any(0))
+        outline = np.flatnonzero((images[seed] > 128).any(0))
+        assert np.ptp(columns) > np.ptp(outline) * non_digits.SIZE / 28 + 4
+
+
+def test_half_of_the_pairs_are_made_of_the_digits_given(digits):
+    given = digits[0].images[:50].numpy()
+    for make in OF_DIGITS:
+        kind = next(name for name, other in KINDS.items() if other is make)
+        drawn, mixed = non_digits.draw(kind, 6, 0), non_digits.draw(kind, 6, 0, given)
+        assert (drawn == mixed).all((1, 2)).tolist() == [True, False] * 3
+
+
+def test_surfaces_show_more_than_white_paper():
+    for make in SURFACES:
+        picture = make(np.random.default_rng(2))
+        assert picture.std() > 2 and max(picture.shape) <= strokes.SIZE
