@@ -33,7 +33,7 @@ class Digits:
 
     Attributes:
         images: uint8, shape (N, 28, 28); 0 is paper, 255 is ink.
-        labels: int64, shape (N,), from 0 to 9.
+        labels: int64, shape (N,), from 0 to 9; 10 marks a picture of no digit.
     """
 
     images: torch.Tensor
@@ -41,6 +41,11 @@ class Digits:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __add__(self, other: Self) -> Self:
+        """Both sets, one after the other."""
+        images = torch.cat([self.images, other.images])
+        return Digits(images, torch.cat([self.labels, other.labels]))
 
     def __getitem__(self, indices) -> Self:
         """The images and labels at ``indices`` (a slice, a mask, or a sequence of indices)."""

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from study.augmentation import Augmentation
-from study.evaluation import loss_and_accuracy, predict
+from study.evaluation import NUM_DIGITS, loss_and_accuracy, predict
 from study.mnist import Digits, to_float
 from study.settings import kwargs_of, number, one_of, or_none, whole
 
@@ -112,9 +112,10 @@ def fit(
 
     Returns:
         One row an epoch: ``epoch`` (from 1), ``learning_rate`` (at its end), ``train_loss`` (nats)
-        and ``train_accuracy`` (0 to 1), both as met while learning: with dropout, by weights that
-        change within the epoch; ``gradient_norm`` (mean over the batches, before clipping), where
-        clipped; ``valid_loss`` and ``valid_accuracy`` after the epoch, where given; ``seconds``.
+        and ``train_accuracy`` (0 to 1, on the digits), both as met while learning: with dropout,
+        by weights that change within the epoch; ``gradient_norm`` (mean over the batches, before
+        clipping), where clipped; ``valid_loss`` and ``valid_accuracy`` after the epoch, where
+        given; ``seconds``.
 
     Raises:
         ValueError: a setting makes no sense; the message names it.
@@ -213,11 +214,11 @@ class _Trainer:
             # Sums over images: the last, smaller batch counts for what it is.
             loss_sum += loss * len(batch)
             norm_sum += norm
-            correct += (logits.argmax(1) == batch.labels).sum()
+            correct += (logits[:, :NUM_DIGITS].argmax(1) == batch.labels).sum()
         row = {
             "learning_rate": self.scheduler.get_last_lr()[0],
             "train_loss": loss_sum.item() / len(train),
-            "train_accuracy": correct.item() / len(train),
+            "train_accuracy": correct.item() / int((train.labels < NUM_DIGITS).sum()),
         }
         if self.settings.clip_norm is not None:
             row["gradient_norm"] = norm_sum.item() / len(batches)

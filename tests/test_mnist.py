@@ -121,6 +121,12 @@ def test_split_loses_and_repeats_nothing(digits):
     assert sorted(map(bytes, rows.numpy())) == sorted(map(bytes, whole.images.flatten(1).numpy()))
 
 
+def test_sets_are_put_one_after_the_other(digits):
+    both = digits[0][:3] + digits[1][:2]
+    assert torch.equal(both.images[3:], digits[1].images[:2])
+    assert both.labels.tolist() == [*digits[0].labels[:3].tolist(), *digits[1].labels[:2].tolist()]
+
+
 def test_to_float(digits):
     images = mnist.to_float(digits[1].images[:10])
     assert images.shape == (10, 1, 28, 28)

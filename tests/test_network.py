@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
-from network import CNN, PIXEL_MEAN, PIXEL_STD, DeepCNN, Ensemble, Normalize
+from network import CNN, PIXEL_MEAN, PIXEL_STD, DeepCNN, Ensemble, Normalize, TopHat
 from study import mnist
 
 
@@ -62,7 +63,8 @@ def test_ensemble_answers_with_the_mean_of_its_members_probabilities():
     images = torch.rand(5, 1, 28, 28)
     mean = torch.stack([member(images).softmax(1) for member in model.members]).mean(0)
     assert torch.allclose(model(images).softmax(1), mean, atol=1e-6)
-    assert model.arguments == {"size": 3, "width": 4, "dropout": 0.3, "num_classes": 10}
+    members = {"width": 4, "dropout": 0.3, "num_classes": 10, "window": None}
+    assert model.arguments == {"size": 3, **members}
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (5, 28, 28), (5, 3, 28, 28), (5, 1, 32, 32)])
@@ -81,3 +83,30 @@ def test_normalisation_is_that_of_the_training_images(digits):
     assert images.mean().item() == pytest.approx(PIXEL_MEAN, abs=1e-4)
     assert images.std().item() == pytest.approx(PIXEL_STD, abs=1e-4)
     assert Normalize()(images).mean().item() == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("window", [3, 11, 27])
+def test_top_hat_is_the_image_minus_its_opening(digits, window):
+    images = mnist.to_float(digits[0].images[:8]) / 2 + torch.rand(8, 1, 28, 28) / 2
+    size = (1, 1, window, window)
+    expected = torch.from_numpy(ndimage.white_tophat(images.numpy(), size))
+    expected = expected / (expected.amax((2, 3), keepdim=True) + 1e-3)
+    assert torch.allclose(TopHat(window)(images), expected, atol=1e-6)
+
+
+def test_top_hat_takes_the_paper_away():
+    """Shade and tint do not change the answer, and a blank image stays blank."""
+    torch.manual_seed(0)
+    model = DeepCNN(width=4, window=11).eval()
+    stroke = torch.zeros(1, 1, 28, 28)
+    stroke[..., 5:23, 12:16] = 1.0
+    shaded = torch.linspace(0.2, 0.5, 28).expand(1, 1, 28, 28).maximum(0.9 * stroke)
+    assert torch.allclose(model(0.3 + 0.6 * stroke), model(stroke), atol=0.01)
+    assert torch.allclose(TopHat(11)(shaded), TopHat(11)(stroke), atol=0.25)
+    assert TopHat(11)(torch.full((1, 1, 28, 28), 0.5)).max() == 0
+
+
+@pytest.mark.parametrize("window", [1, 4, 29, 5.5, "11"])
+def test_senseless_windows_are_refused(window):
+    with pytest.raises(ValueError, match="window must be an odd number from 3 to 27, got"):
+        DeepCNN(window=window)

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from network import CNN
 from rnns import RNN
 from study import evaluation, training
-from study.mnist import to_float
+from study.mnist import Digits, to_float
 
 SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 2}
 
@@ -70,6 +70,21 @@ def test_history_sums_over_images_and_not_over_batches(few):
     loss, accuracy = evaluation.loss_and_accuracy(logits, train.labels)
     assert history["train_loss"][0] == pytest.approx(loss, rel=1e-3)
     assert history["train_accuracy"][0] == pytest.approx(accuracy)
+
+
+def test_pictures_of_no_digit_have_no_part_in_the_accuracy(few):
+    digits = few[0][:96]
+    drawn = Digits(255 - digits.images[:48], torch.full((48,), 10))
+    torch.manual_seed(0)
+    model = RNN(hidden_size=8, num_classes=11)
+    precision = training.fast_precision(training.default_device())
+    logits = evaluation.predict(model, digits.images, precision=precision)
+    read = evaluation.num_correct(logits, digits.labels) / 96
+    assert 0 < read < 1
+    settings = {"lr": 1e-30, "batch_size": 48, "num_epochs": 1, "progress": False}
+    history = training.fit(model, digits + drawn, digits + drawn, **settings)
+    assert history["train_accuracy"][0] == pytest.approx(read)
+    assert history["valid_accuracy"][0] == pytest.approx(read)
 
 
 def test_smoothed_labels_change_the_training_and_not_what_its_loss_means(few):
