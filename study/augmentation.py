@@ -4,8 +4,9 @@ Each image gets its own transform: rotation, scale, shear and shift, as LeCun et
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf) did for MNIST, and a mild elastic distortion
 after Simard et al. (2003, https://doi.org/10.1109/ICDAR.2003.1227801). They are combined, so that
 each image is resampled only once, on the device that it is on. The other transforms stand for
-another hand, pen, paper or camera: other proportions, thicker or thinner strokes, fewer pixels,
-harder edges, noise and paler ink.
+another hand, pen, paper or camera: other proportions, thicker or thinner strokes, a part that is
+missing (Cutout, DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552), fewer pixels, harder
+edges, noise and paler ink.
 
 Libraries were measured first, on a batch of 256 and one thread of an AMD EPYC. kornia 0.9 takes
 5.0 ms for the affine part (here 2.8 ms) and 24 ms with its elastic transform (here 4.2 ms), and it
@@ -44,6 +45,7 @@ class Augmentation:
         thickness: part of a pixel, below 1; each image is blended, by a weight up to this, with
             the maximum of 3x3 pixels (thicker strokes) or with their minimum (thinner ones, as
             dark as before).
+        cutout: pixels; a rectangle at a random place is left blank, its sides up to this long.
         coarseness: part of the pixels of a side, below 1; each image passes through 28 to
             28 * (1 - coarseness) pixels a side, and back to 28.
         hardness: factor; grey levels are moved away from half of the darkest ink, towards black
@@ -62,6 +64,7 @@ class Augmentation:
     elastic: float = 0.0
     aspect: float = 0.0
     thickness: float = 0.0
+    cutout: float = 0.0
     coarseness: float = 0.0
     hardness: float = 0.0
     noise: float = 0.0
@@ -98,6 +101,9 @@ class Augmentation:
             amounts["aspect"] = (1 - self.aspect) ** uniform(1.0)
         if self.thickness:
             amounts["thickness"] = uniform(self.thickness)
+        if self.cutout:
+            amounts["cutout"] = self.cutout * part(2)
+            amounts["place"] = 28 * part(2)
         if self.coarseness:
             amounts["pixels"] = 28 * (1 - self.coarseness * part())
         if self.hardness:
@@ -114,6 +120,8 @@ def transform(
     images: torch.Tensor,
     *,
     thickness: torch.Tensor | None = None,
+    cutout: torch.Tensor | None = None,
+    place: torch.Tensor | None = None,
     pixels: torch.Tensor | None = None,
     hardness: torch.Tensor | None = None,
     noise: torch.Tensor | None = None,
@@ -128,6 +136,8 @@ def transform(
     Args:
         images: float, shape (N, 1, 28, 28), in [0, 1].
         thickness: from -1, the minimum of 3x3 pixels, to 1, their maximum, shape (N,).
+        cutout: sides of a rectangle that is left blank, pixels down and across, shape (N, 2).
+        place: its middle, pixels from the upper left corner, shape (N, 2); None: of the image.
         pixels: a side, from 1 to 28, that the image passes through, shape (N,).
         hardness: factor by which grey levels move away from half of the darkest ink, shape (N,).
         noise: what is added, shape (N, 1, 28, 28).
@@ -137,6 +147,8 @@ def transform(
     if thickness is not None:
         images = _thickened(images, thickness)
     images = move(images, **geometry)
+    if cutout is not None:
+        images = images * _outside(cutout, torch.full_like(cutout, 14) if place is None else place)
     if pixels is not None:
         there_and_back = _resampling(images.device)[pixels.round().long() - 1]
         images = (there_and_back @ images[:, 0] @ there_and_back.mT)[:, None]
@@ -202,8 +214,8 @@ def examples(image: torch.Tensor, name: str, amounts: Sequence[float]) -> torch.
 
     Args:
         image: float, shape (1, 1, 28, 28).
-        name: an argument of ``transform`` or ``move``; a shift goes to the right, and the elastic
-            field and the noise are the same at all amounts.
+        name: an argument of ``transform`` or ``move``; a shift goes to the right, what is cut out
+            is a square, and the elastic field and the noise are the same at all amounts.
         amounts: K numbers, in the unit of that argument; for the elastic field and the noise,
             their standard deviation.
 
@@ -213,6 +225,7 @@ def examples(image: torch.Tensor, name: str, amounts: Sequence[float]) -> torch.
     generator = torch.Generator().manual_seed(0)
     patterns = {
         "shift": torch.tensor([1.0, 0.0]),
+        "cutout": torch.tensor([1.0, 1.0]),
         "elastic": torch.randn(2, NODES, NODES, generator=generator),
         "noise": torch.randn(1, 28, 28, generator=generator),
     }
@@ -233,6 +246,13 @@ def _thickened(images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     most = torch.maximum(torch.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
     blend = images + weight.abs() * (sign * most - images)
     return blend * (_darkest(images) / _darkest(blend).clamp_min(1e-6))
+
+
+def _outside(sides: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """1 outside of a rectangle, 0 inside: (N, 1, 28, 28); see ``transform``."""
+    centres = torch.arange(28, device=sides.device) + 0.5
+    within = (centres - place[:, :, None]).abs() < sides[:, :, None] / 2  # (N, 2, 28)
+    return 1.0 - (within[:, 0, :, None] & within[:, 1, None, :])[:, None].float()
 
 
 def _darkest(images: torch.Tensor) -> torch.Tensor:

@@ -134,6 +134,7 @@ def test_strength_is_the_largest_amount():
         ("elastic", float("nan")),
         ("aspect", 1),
         ("thickness", 1),
+        ("cutout", -2),
         ("coarseness", 1),
         ("hardness", -0.1),
         ("paleness", 1),
@@ -230,6 +231,22 @@ def test_thickness_blends_with_the_largest_and_the_smallest_neighbour(images):
     thinner = (windows.amin(0).view(28, 28) + digit[0]) / 2
     assert torch.allclose(thin, thinner * digit.max() / thinner.max(), atol=1e-5)
     assert thin.sum() < 0.9 * digit.sum()
+
+
+def test_cutout_leaves_a_rectangle_blank(images):
+    ink = torch.ones(1, 1, 28, 28)
+    assert torch.allclose(examples(ink, "cutout", [0])[0], ink[0], atol=1e-5)
+    hole = examples(ink, "cutout", [6])[0, 0] == 0
+    assert hole.sum() == 36
+    assert hole[11:17, 11:17].all()
+    torch.manual_seed(0)
+    holes = Augmentation(cutout=10)(ink.expand(4000, -1, -1, -1))[:, 0] == 0
+    heights, widths = holes.any(2).sum(1).float(), holes.any(1).sum(1).float()
+    assert (holes.sum((1, 2)) == heights * widths).all()  # rectangles
+    inside = holes[:, 13, 13]  # seldom cut by the border
+    assert widths.max() <= 10
+    assert widths[inside].mean() > 5 > widths.mean() > 3
+    assert 0.5 < holes[:, 5, 20].float().mean() / inside.float().mean() < 2
 
 
 def test_fewer_pixels_there_and_back(images):

@@ -215,7 +215,7 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
 }
 OF_DIGITS = (two_digits, crossed_out)
 SURFACES = (noise, texture, fold, shadow, table_edge, ruled_paper)
-SHARES = {"letters in fonts": 6, "letters by hand": 4, "several digits": 2, "shapes": 2}
+SHARES = {"letters in fonts": 8, "letters by hand": 7, "several digits": 2, "shapes": 2}
 
 
 def draw(
