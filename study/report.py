@@ -88,7 +88,7 @@ def result_table(results: pd.DataFrame) -> pd.DataFrame:
     """
     table = results.drop(columns=["test low", "test high"])
     for column, text in FORMATS.items():
-        table[column] = table[column].astype(object).map(text.format, "ignore").fillna("-")
+        table[column] = [text.format(v) if pd.notna(v) else "-" for v in table[column]]
     limits = zip(results["test low"], results["test high"], strict=True)
     intervals = [evaluation.interval_text(*pair) for pair in limits]
     table.insert(table.columns.get_loc("errors"), "95 % interval", intervals)
