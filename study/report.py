@@ -24,6 +24,8 @@ NAMES = {
     "with_augmentation": "deeper CNN, augmented",
     "ensemble": "ensemble of five",
     "smallest": "small CNN, augmented",
+    "robust": "robust CNN, extra data",
+    "robust_small": "small robust CNN, extra data",
     "rnn": "RNN",
     "gru": "GRU",
     "lstm": "LSTM",
