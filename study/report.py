@@ -36,6 +36,7 @@ FORMATS = (
     {"parameters": "{:,.0f}"}
     | dict.fromkeys(("epochs", "training seconds", "errors"), "{:.0f}")
     | dict.fromkeys(("train accuracy", "validation accuracy", "test accuracy"), "{:.2%}")
+    | {"refused": "{:.2%}"}
 )
 Answers = tuple[torch.Tensor, torch.Tensor]  # logits and labels of a set of images
 README_ROWS = 14  # the README's table shows the first models only
@@ -67,6 +68,7 @@ def result_row(
     """
     correct, total = evaluation.num_correct(*test), len(test[1])
     low, high = evaluation.wilson_interval(correct, total)
+    knows_no_digit = test[0].shape[1] > evaluation.NUM_DIGITS
     return {
         "parameters": evaluation.num_parameters(model),
         "epochs": len(history),
@@ -78,6 +80,8 @@ def result_row(
         "test low": low,
         "test high": high,
         "errors": total - correct,
+        # Taken for no digit. They count as read or misread all the same, by the ten other logits.
+        "refused": evaluation.num_refused(test[0]) / total if knows_no_digit else None,
     }
 
 

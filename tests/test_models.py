@@ -54,6 +54,10 @@ def test_saved_model_is_as_good_as_published(file, digits):
     assert row["epochs"] == len(history)
     assert row["training seconds"] == round(history["seconds"].sum())
     assert row["parameters"] == evaluation.num_parameters(model)
+    if logits.shape[1] > 10:
+        assert row["refused"] == pytest.approx(evaluation.num_refused(logits) / 10_000)
+    else:
+        assert pd.isna(row["refused"])
 
 
 def test_names_of_models():
@@ -88,7 +92,19 @@ def test_row_of_a_model():
         "validation accuracy": None,
         "test accuracy": 0.75,
         "errors": 1,
+        "refused": None,
     }
+
+
+def test_row_of_a_model_that_knows_no_digit():
+    """The third image is refused, and yet read; the fourth is refused and misread."""
+    logits = torch.eye(11)[[0, 1, 10, 10]] + 0.5 * torch.eye(11)[[5, 5, 2, 3]]
+    answers = logits, torch.tensor([0, 1, 2, 9])
+    history = pd.DataFrame({"seconds": [5.0]})
+    row = report.result_row(nn.Linear(2, 3), history, train=answers, test=answers, valid=answers)
+    assert row["errors"] == 1
+    assert row["refused"] == 0.5
+    assert row["train accuracy"] == row["validation accuracy"] == 0.75
 
 
 @pytest.mark.parametrize(
