@@ -18,8 +18,16 @@ from study.report import NAMES
 ROOT = Path(__file__).parent.parent
 # Files in models/. One gives the answer, and the others vote beside it: one of each kind, and at
 # most eight in all, since every one of them makes the answer slower.
-ANSWERING = "cnn_with_augmentation"
-VOTERS = ANSWERING, "with_augmentation", "ensemble", "smallest", "rnn", "gru", "lstm", "bilstm"
+ANSWERING = "robust"
+VOTERS = ANSWERING, "robust_small", "with_augmentation", "ensemble", "rnn", "gru", "lstm", "bilstm"
+NO_DIGIT = evaluation.NUM_DIGITS  # the place of "no digit" among eleven outputs
+NOTHING_DRAWN = {
+    "digit": None,
+    "closest": None,
+    "reason": "nothing drawn",
+    "probabilities": None,
+    "score": None,
+}
 NUM_GALLERY = 10_000  # training images that are searched for similar ones
 NUM_NEIGHBOURS = 6
 NUM_COPIES, COPY_NOISE = 16, 0.15  # of the image, to compute its saliency
@@ -40,9 +48,11 @@ class Voter:
         return {"name": NAMES.get(self.file, self.file), "file": self.file, "version": self.version}
 
     def vote(self, logits: torch.Tensor) -> dict:
-        """What the model answers, given its logits (1, 10)."""
+        """What the model answers, given its logits (1, 10), or (1, 11) if it knows "no digit"."""
         probabilities = np.round(logits.softmax(1)[0].double().numpy(), 5).tolist()
-        return self.label() | {"digit": logits.argmax().item(), "probabilities": probabilities}
+        largest = logits.argmax().item()
+        digit = None if largest == NO_DIGIT else largest
+        return self.label() | {"digit": digit, "probabilities": probabilities}
 
 
 class Service:
@@ -59,11 +69,11 @@ class Service:
     """
 
     def __init__(self, root: Path = ROOT):
-        self.answering = _load(root, ANSWERING)
+        self.answering = _load(root, ANSWERING, (11,))
         self.voters = [self.answering]
         for file in VOTERS[1:]:
             try:
-                self.voters.append(_load(root, file))
+                self.voters.append(_load(root, file, (10, 11)))
             except Exception as error:  # a foreign file may raise anything
                 LOG.warning("The model %r does not vote: %s", NAMES.get(file, file), error)
         fixed = refusal.load()
@@ -99,19 +109,12 @@ class Service:
         """
         image = torch.from_numpy(prepared.image)[None]
         asked = self.voters if votes else [self.answering]
-        verdict = {"digit": None, "reason": "nothing drawn", "probabilities": None, "score": None}
-        given = []
+        verdict, given = NOTHING_DRAWN, []
         if not prepared.is_blank:
             logits = [evaluation.predict(voter.network, image) for voter in asked]
             given = [voter.vote(output) for voter, output in zip(asked, logits, strict=True)]
-            score = refusal.score(logits[0]).item()
-            known = score >= self.threshold
-            verdict = {
-                "digit": given[0]["digit"] if known else None,
-                "reason": None if known else "not a digit that I know",
-                "probabilities": given[0]["probabilities"],
-                "score": round(score, 3),
-            }
+            verdict = self._verdict(logits[0], given[0]["probabilities"])
+            given[0]["digit"] = verdict["digit"]  # by the threshold, not by its largest output
         answer = verdict | {
             "threshold": self.threshold,
             "model": self.answering.label(),
@@ -124,6 +127,18 @@ class Service:
             if not prepared.is_blank:
                 answer |= {"saliency": self._saliency(image), "neighbours": self._neighbours(image)}
         return answer
+
+    def _verdict(self, logits: torch.Tensor, probabilities: list[float]) -> dict:
+        """The answer and its grounds, given the answering model's logits (1, 11)."""
+        closest = logits[0, :NO_DIGIT].argmax().item()
+        known = refusal.score(logits).item() < self.threshold
+        return {
+            "digit": closest if known else None,
+            "closest": closest,
+            "reason": None if known else "no digit that I know",
+            "probabilities": probabilities,
+            "score": probabilities[NO_DIGIT],
+        }
 
     def _saliency(self, image: torch.Tensor) -> str:
         """Show how strongly each pixel affects the largest logit: orange over the grey digit.
@@ -153,17 +168,22 @@ class Service:
         ]
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (N, 256) of length 1."""
+        """The features of images, scaled to length 1."""
         features = evaluation.predict(self.answering.network, images, method="features")
         return torch.nn.functional.normalize(features)
 
 
-def _load(root: Path, file: str) -> Voter:
+def _load(root: Path, file: str, outputs: tuple[int, ...]) -> Voter:
+    """Load a model that may have one of these numbers of outputs."""
     path = root / "models" / f"{file}.pt"
     network = weights.load_model(path)
     logits = evaluation.predict(network, torch.zeros(1, 28, 28, dtype=torch.uint8))
-    if logits.shape != (1, 10) or not logits.isfinite().all():
-        raise weights.ModelFileError(f"The network in {path} does not return ten finite logits.")
+    if logits.shape not in [(1, count) for count in outputs] or not logits.isfinite().all():
+        wanted = " or ".join(map(str, outputs))
+        raise weights.ModelFileError(
+            f"The network in {path} does not return {wanted} finite logits "
+            '(one for each digit, and an eleventh for "no digit").'
+        )
     return Voter(network, file, weights.version(network))
 
 

@@ -131,6 +131,7 @@ def test_shows_why(page):
         assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
         assert picture.get_attribute("alt")
     assert page.locator("#bars .first").text_content().startswith("5")
+    assert page.locator("#votes .other").count() == 0
 
 
 def test_clear(page):
@@ -146,8 +147,32 @@ def test_clear(page):
 def test_something_that_is_no_digit(page):
     draw(page, [[[x, 10], [x, 90]] for x in (15, 38, 62, 85)])
     draw(page, [[[10, y], [90, y]] for y in (15, 38, 62, 85)])
-    wait_for(page, "Not a digit that I know")
+    wait_for(page, "No digit that I know")
     assert page.locator("#digit").text_content() == "?"
+    assert re.fullmatch(
+        r"[\d.]+\u00a0% sure. The closest digit is \d.", page.locator("#detail").text_content()
+    )
+    assert page.locator("#bars .first .label").text_content() == "no digit"
+    signs = page.locator("#votes td:nth-child(2)").all_text_contents()
+    assert signs[0] == "none" and set(signs) - {"none"} <= set("0123456789")
+    assert page.locator("#votes .other").count() == len(VOTERS) - signs.count("none") > 0
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_eleven_bars_stand_in_line(visit, width):
+    """A bar for each digit and one for none, which is as long as its probability."""
+    page = visit(viewport={"width": width, "height": 800})
+    draw(page, [[[10, 90], [15, 10], [50, 60], [85, 10], [90, 90]]])
+    wait_for(page, "No digit that I know")
+    labels = page.locator("#bars .label")
+    assert labels.all_text_contents() == [*"0123456789", "no digit"]
+    for label in labels.all():
+        assert label.evaluate("span => span.scrollWidth <= span.clientWidth")
+    tracks = [track.bounding_box() for track in page.locator("#bars .track").all()]
+    assert len({track["x"] for track in tracks}) == len({track["width"] for track in tracks}) == 1
+    share = page.locator("#bars .none .bar").bounding_box()["width"] / tracks[0]["width"]
+    shown = float(page.locator("#bars .none .value").text_content().partition("\u00a0")[0]) / 100
+    assert tracks[0]["width"] > 80 and share == pytest.approx(shown, abs=0.02)
 
 
 def test_upload_of_a_large_photo_is_made_smaller(page, digits):

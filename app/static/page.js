@@ -5,6 +5,7 @@ const PATIENCE = 400; // milliseconds after which it is sent even if the pen kee
 const QUIET = 700; // milliseconds an answer must stand before a screen reader reads it out
 const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
 const STEP = 10; // pixels by which an arrow key moves the pen
+const NO_DIGIT = 10; // the place of "no digit" among a model's probabilities, where it has one
 const CAPTIONS = {
   "picture": "your picture, in grey",
   "ink found": "ink found",
@@ -210,16 +211,18 @@ function show(answer) {
   const known = answer.digit !== null;
   const blank = answer.probabilities === null;
   document.body.classList.toggle("refused", !known);
-  const best = blank ? null : Math.max(...answer.probabilities);
-  const likely = blank ? null : answer.probabilities.indexOf(best);
   say(
     known ? answer.digit : blank ? "–" : "?",
-    known ? `This is ${withArticle(answer.digit)}` : blank ? "Nothing drawn" : "Not a digit that I know",
     known
-      ? `${percent(best)} sure`
+      ? `This is ${withArticle(answer.digit)}`
+      : blank
+        ? "Nothing drawn"
+        : "No digit that I know",
+    known
+      ? `${percent(answer.probabilities[answer.digit])} sure`
       : blank
         ? "No ink was found in the picture."
-        : `The closest digit is ${likely}, but this does not look enough like one.`,
+        : `${percent(answer.score)} sure. The closest digit is ${answer.closest}.`,
   );
   showBars(answer.probabilities);
   byId("why").hidden = blank;
@@ -249,8 +252,8 @@ function showProblem(message) {
 
 function showBars(probabilities) {
   const best = probabilities ? Math.max(...probabilities) : null;
-  for (const [digit, row] of [...byId("bars").children].entries()) {
-    const share = probabilities ? probabilities[digit] : 0;
+  for (const [place, row] of [...byId("bars").children].entries()) {
+    const share = probabilities ? probabilities[place] : 0;
     row.classList.toggle("first", share === best);
     row.querySelector(".bar").style.setProperty("--share", share);
     row.querySelector(".value").textContent = probabilities ? percent(share) : "–";
@@ -271,10 +274,10 @@ function showWhy(answer) {
     ...answer.models.map((vote) =>
       element(
         "tr",
-        { className: vote.digit === answer.models[0].digit ? "" : "other" },
+        { className: vote.digit === answer.digit ? "" : "other" },
         element("td", { textContent: vote.name }),
-        element("td", { textContent: vote.digit }),
-        element("td", { textContent: percent(Math.max(...vote.probabilities)) }),
+        element("td", { textContent: vote.digit ?? "none" }),
+        element("td", { textContent: percent(vote.probabilities[vote.digit ?? NO_DIGIT]) }),
       ),
     ),
   );
@@ -286,9 +289,11 @@ function figure(source, caption, alt = caption) {
   return element("li", {}, element("figure", {}, picture, text));
 }
 
-for (let digit = 0; digit < 10; digit += 1) {
+for (let place = 0; place <= NO_DIGIT; place += 1) {
+  const none = place === NO_DIGIT;
+  const label = element("span", { className: "label", textContent: none ? "no digit" : place });
   const track = element("span", { className: "track" }, element("span", { className: "bar" }));
   const value = element("span", { className: "value" });
-  byId("bars").append(element("li", {}, element("span", { textContent: digit }), track, value));
+  byId("bars").append(element("li", { className: none ? "none" : "" }, label, track, value));
 }
 clear();

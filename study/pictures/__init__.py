@@ -1,1 +1,1 @@
-"""Any picture -> the 28x28 image that the networks take; and what to do if it is not a digit."""
+"""Any picture -> the 28x28 image that the networks take; and when to answer that it is no digit."""

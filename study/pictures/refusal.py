@@ -1,7 +1,8 @@
-"""When to answer "not a digit that I know".
+"""When to answer "no digit that I know".
 
-A network's ten probabilities sum to one whatever it is shown, so they cannot say that no digit
-fits. The size of its logits can: they are small where the network finds nothing that it has learnt.
+The ten probabilities of a network that has seen nothing but digits sum to one whatever it is shown,
+so they cannot say that no digit fits. The answering model has an eleventh output for that, trained
+on pictures of other things.
 """
 
 import json
@@ -12,6 +13,7 @@ import torch
 
 from study.files import write_whole
 
+NUM_DIGITS = 10
 PATH = Path(__file__).parent / "refusal.json"
 
 
@@ -22,9 +24,11 @@ class Refusal:
     Attributes:
         model: its weights file in ``models/``, without the ending.
         version: its ``weights.version``.
-        threshold: images that score less are refused.
-        digits_refused: share of the degraded training digits that scored less.
-        non_digits_refused: share of the pictures of other things that scored less.
+        threshold: images that score as much or more are refused.
+        digits_refused: share of the digits that it was fixed on, degraded and drawn, that it
+            refuses.
+        non_digits_refused: share of the pictures of other things that it refuses, the mean over
+            their kinds.
     """
 
     model: str
@@ -44,9 +48,14 @@ def load(path: str | Path = PATH) -> Refusal:
 
 
 def score(logits: torch.Tensor) -> torch.Tensor:
-    """Return how much each image looks like any digit: (N,) for logits (N, 10).
+    """Return the probability that each image is no digit: (N,), 0 to 1, for logits (N, 11)."""
+    return logits.softmax(1)[:, NUM_DIGITS]
 
-    This is the negative energy of Liu et al. 2020 (https://arxiv.org/abs/2010.03759): the logarithm
-    of the sum of the exponentials of the logits.
+
+def energy(logits: torch.Tensor) -> torch.Tensor:
+    """Return how little each image looks like any digit: (N,) for logits (N, 10) or (N, 11).
+
+    This is the energy of Liu et al. 2020 (https://arxiv.org/abs/2010.03759), minus the logarithm of
+    the sum of the exponentials of the ten digits' logits. It needs no eleventh output.
     """
-    return logits.logsumexp(1)
+    return -logits[:, :NUM_DIGITS].logsumexp(1)
