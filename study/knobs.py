@@ -61,7 +61,8 @@ SIZES = dict.fromkeys(("hidden_size", "num_layers", "width"), whole(1))
 HYPERPARAMETERS = FIT | SIZES | {"dropout": number(least=0, below=1)}
 RULES_BY_NAMES = {
     "num_film_strips num_samples num_extremes num_close_neighbours num_candidates num_shifted "
-    "num_conflicts knn_neighbours num_mistakes num_bins num_non_digits search_images": whole(1),
+    "num_conflicts knn_neighbours num_mistakes num_bins num_drawn_digits num_non_digits num_shown "
+    "search_images": whole(1),
     "num_train_images": whole(100, 60_000),
     "num_test_images": whole(50, 10_000),
     "num_components": whole(2, 784),
@@ -70,11 +71,12 @@ RULES_BY_NAMES = {
     "search_epochs short_epochs long_epochs": FIT["num_epochs"],
     "num_epochs": by_network(FIT["num_epochs"]),
     "seed split_seed": SEED,
+    "drawing_seed": whole(1, 2**32 - 1),  # training draws with 0
     "seeds step_seeds final_seeds": several(SEED, 2),
     "clip_norm logistic_strength": number(above=0),
     "tsne_perplexity": number(least=1),
     "near_duplicate": number(above=0, below=math.sqrt(2)),
-    "valid_fraction ema_decay digits_refused": number(above=0, below=1),
+    "valid_fraction ema_decay digits_refused least_threshold": number(above=0, below=1),
     "strengths": several(number(above=0)),
     "elastics": several(number(least=0)),
     "shifts": several(number(above=0, below=28)),

@@ -79,7 +79,9 @@ TINY = {
     "draw_a_digit.ipynb": {
         "num_test_images": 50,
         "num_train_images": 100,
-        "num_non_digits": 30,
+        "num_drawn_digits": 50,
+        "num_non_digits": 4,
+        "num_shown": 3,
         "digits_refused": 0.05,
     },
     "results.ipynb": {"num_test_images": 300, "num_train_images": 1000, "num_map_images": 100},

@@ -73,7 +73,7 @@ def refusal(
     curves: dict, digits_refused: np.ndarray, chosen: float, examples: dict, title: str
 ) -> plt.Figure:
     """Draw what share of each kind of non-digit is refused (a curve each) at each rising share of
-    real digits refused, and ten examples (N, 28, 28) of each name.
+    digits refused, and ten examples (N, 28, 28) of each name.
     """
     heights = [4.3, 0.8 * len(examples)]
     options = {"height": 0.6 + sum(heights), "height_ratios": heights}
@@ -81,7 +81,7 @@ def refusal(
     for (kind, values), look in zip(curves.items(), style.LOOKS, strict=False):
         ax.plot(100 * digits_refused, 100 * values, label=kind, **look)
     ax.axvline(100 * chosen, color="black", lw=1.5, label="chosen")
-    ax.set(xlabel="real digits refused (%)", ylabel="non-digits refused (%)", ylim=(0, 102))
+    ax.set(xlabel="digits refused (%)", ylabel="non-digits refused (%)", ylim=(0, 102))
     ax.set_xlim(0, 100 * digits_refused.max())
     ax.grid()
     ax.legend(frameon=True, framealpha=1, edgecolor="white", ncols=2, loc="lower right")
