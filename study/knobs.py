@@ -9,6 +9,7 @@ from typing import get_type_hints
 
 import numpy as np
 
+from network import TopHat
 from study.augmentation import Augmentation
 from study.settings import Rule, number, whole
 from study.training import Settings
@@ -56,23 +57,33 @@ def _are_hyperparameters(values: object) -> bool:
     return True
 
 
+def _are_groups(values: object) -> bool:
+    return bool(values) and all(bool(Augmentation(**group)) for group in dict(values).values())
+
+
+def _are_candidates(values: object) -> bool:
+    names = several(Rule("a name", _is_name))
+    return set(values) == {"deeper", "small"} and all(map(names.holds, values.values()))
+
+
 FIT = {n: h.__metadata__[0] for n, h in get_type_hints(Settings, include_extras=True).items()}
 SIZES = dict.fromkeys(("hidden_size", "num_layers", "width"), whole(1))
 HYPERPARAMETERS = FIT | SIZES | {"dropout": number(least=0, below=1)}
 RULES_BY_NAMES = {
     "num_film_strips num_samples num_extremes num_close_neighbours num_candidates num_shifted "
     "num_conflicts knn_neighbours num_mistakes num_bins num_drawn_digits num_non_digits num_shown "
-    "search_images": whole(1),
+    "num_choice_drawn num_choice_non_digits num_damaged num_per_kind search_images "
+    "short_images": whole(1),
     "num_train_images": whole(100, 60_000),
     "num_test_images": whole(50, 10_000),
     "num_components": whole(2, 784),
     "num_map_images": whole(50),
     "tsne_iterations": whole(250),
-    "search_epochs short_epochs long_epochs": FIT["num_epochs"],
+    "search_epochs short_epochs long_epochs final_epochs": FIT["num_epochs"],
     "num_epochs": by_network(FIT["num_epochs"]),
     "seed split_seed": SEED,
     "drawing_seed": whole(1, 2**32 - 1),  # training draws with 0
-    "seeds step_seeds final_seeds": several(SEED, 2),
+    "seeds step_seeds short_seeds final_seeds": several(SEED, 2),
     "clip_norm logistic_strength": number(above=0),
     "tsne_perplexity": number(least=1),
     "near_duplicate": number(above=0, below=math.sqrt(2)),
@@ -89,6 +100,10 @@ RULES_BY_NAMES = {
         "a dict of rotation, scale, shear and shift",
         lambda x: bool(x) and bool(Augmentation(**x, elastic=0.0)),
     ),
+    "distortions": Rule("a dict of dicts of strengths of Augmentation", _are_groups),
+    "candidates": Rule("a dict of lists of names, for deeper and small", _are_candidates),
+    "short_candidate": Rule("names of distortions in one text", _is_name),
+    "window": Rule("an odd whole number from 3 to 27", lambda x: bool(TopHat(x))),
     "retrain": Rule("True or False", lambda x: isinstance(x, bool)),
     "runs_dir models_dir figures_dir": Rule("the name of a folder", _is_name),
     "readme refusal_file": FILE,

@@ -171,6 +171,37 @@ def waterfall():
     return plots.waterfall(pd.Series(seconds), LONG)
 
 
+def stacked_maps():
+    names = [*TWENTY][:12]
+    kinds = {"like augmentation": 8, "unlike augmentation": 8, "means": 2}
+    tables = {
+        f"{kind}: damage that a network may know": pd.DataFrame(
+            100 * RNG.random((n, 12)), [f"dotted line {i}" for i in range(n)], names
+        )
+        for kind, n in kinds.items()
+    }
+    look = {"cmap": "Oranges", "vmin": 0, "vmax": 100}
+    yield plots.stacked_maps(tables, "{:.1f}".format, LONG, **look)
+    factors = pd.DataFrame({"held-out digits": [0.5, 0.5], "drawn": [2.0, 1.0]}, ["all", "noise"])
+    yield plots.stacked_maps(
+        {"small network": factors}, "x {:.2f}".format, "One map", bold_lowest=False, **look
+    )
+
+
+def dots():
+    shares = pd.DataFrame(RNG.random((26, 3)), columns=["robust CNN", "CNN, augmented", "RNN"])
+    shares.index = [f"7 with a serif, crossed {row}" for row in shares.index]
+    yield plots.dots(shares, "read and not refused", LONG)
+    yield plots.dots(shares.iloc[:3, :1], "refused", "Three")
+
+
+def refusal_curves():
+    shares = np.linspace(0, 1, 11)
+    curves = {f"energy, area {i}.987": (shares, RNG.random(11)) for i in range(3)}
+    panels = {"MNIST test digits against letters of fonts never trained on": curves}
+    return plots.refusal_curves(panels | {"digits of other writers": curves}, LONG)
+
+
 EXAMPLES = {
     "accuracy_by_class": lambda: by_class(list(MODELS)[:4]),
     "accuracy_by_row": lambda: plots.accuracy_by_row(
@@ -183,6 +214,7 @@ EXAMPLES = {
     "cost": lambda: [cost(MODELS), cost(TWENTY), cost({"CNN": "convolutional"})],
     "differences": lambda: [differences(MODELS), differences(TWENTY), differences(["CNN", "RNN"])],
     "distance_histograms": distance_histograms,
+    "dots": dots,
     "film_strip": film_strip,
     "gallery": gallery,
     "heat_maps": heat_maps,
@@ -191,7 +223,9 @@ EXAMPLES = {
     "ink_position": ink_position,
     "learning_curves": learning_curves,
     "refusal": refusal,
+    "refusal_curves": refusal_curves,
     "reliability": lambda: [reliability(MODELS), reliability(TWENTY), reliability(["CNN"])],
+    "stacked_maps": stacked_maps,
     "validation_curves": lambda: plots.validation_curves(runs(4), LONG),
     "waterfall": waterfall,
 }
