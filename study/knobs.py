@@ -79,7 +79,7 @@ RULES_BY_NAMES = {
     "num_components": whole(2, 784),
     "num_map_images": whole(50),
     "tsne_iterations": whole(250),
-    "search_epochs short_epochs long_epochs final_epochs": FIT["num_epochs"],
+    "search_epochs short_epochs long_epochs deep_epochs small_epochs": FIT["num_epochs"],
     "num_epochs": by_network(FIT["num_epochs"]),
     "seed split_seed": SEED,
     "drawing_seed": whole(1, 2**32 - 1),  # training draws with 0

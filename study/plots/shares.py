@@ -70,7 +70,7 @@ def refusal_curves(
             ax.plot(digits, others, label=name, **look)
         ax.set_title(style.wrapped(heading, 0.9 * style.WIDTH / len(panels)))
         ax.set(xlabel="digits refused (log scale)", xscale="log", xlim=(1e-4, 1), ylim=(0, 1.01))
-        ax.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1])
+        ax.set_xticks([1e-4, 1e-3, 1e-2, 1e-1])
         ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         ax.grid()
     axes[0].set_ylabel("non-digits refused")
