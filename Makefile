@@ -26,12 +26,13 @@ define execute
 	@echo "numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long app app-picture test lint benchmark benchmark-cluster tensorboard clean
+.PHONY: help run long app page app-picture test lint benchmark benchmark-cluster tensorboard clean
 
 help:
 	@echo "make run          train everything but the augmented networks: execute the notebooks in place"
 	@echo "make long         train the augmented networks, set the page's threshold (hours; resumable)"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
+	@echo "make page         write docs/draw.html, the page that needs no server, from its model"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure training speed, the page under load, and the time to 99 %"
@@ -45,17 +46,23 @@ run: .venv/study
 	@echo "   took so far, by machine:"; grep '^| make run' README.md | sed 's/^/   /'
 	$(call execute,run,$(SHORT))
 
+# docs/draw.html holds the numbers of a network that these notebooks train.
 long: .venv/study
 	@echo "== executing $(words $(LONG)) notebooks, which takes an hour or more. Took so far, by machine:"
 	@grep '^| make long' README.md | sed 's/^/   /'
 	@echo "   Interrupt it at any time: finished trainings are kept in runs/, and the next"
 	@echo "   'make long' goes on from there."
 	$(call execute,long,$(LONG))
+	@$(BIN)/python -m docs.make_draw
 
 PORT ?= 8000
 app: .venv/study
 	@echo "== serving http://127.0.0.1:$(PORT) (the models take a few seconds to load; stop with Ctrl-C)"
 	@PORT=$(PORT) $(BIN)/gunicorn -c app/gunicorn.conf.py --log-level warning
+
+page: .venv/study
+	@echo "== writing docs/draw.html from models/robust_small.pt"
+	$(BIN)/python -m docs.make_draw
 
 app-picture: .venv/dev
 	@echo "== taking the picture of the page for the README"

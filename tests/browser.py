@@ -14,6 +14,12 @@ from scipy.interpolate import make_interp_spline
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "has_touch": True,
+    "is_mobile": True,
+}
 MISSING = (
     "Driving the page needs Chromium: install it with `apt-get install chromium` (Debian, Ubuntu) "
     "or `.venv/bin/playwright install chromium` (elsewhere), or give its path in CHROMIUM."
@@ -69,6 +75,21 @@ def draw(page, strokes) -> None:
         for point in others:
             page.mouse.move(*point)
         page.mouse.up()
+
+
+def touch(page, strokes) -> None:
+    """Draw strokes, points from 0 to 100, with a finger."""
+    session = page.context.new_cdp_session(page)
+
+    def send(kind, *points):
+        touches = [{"x": x, "y": y} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    for first, *others in on_canvas(page, strokes):
+        send("touchStart", first)
+        for point in others:
+            send("touchMove", point)
+        send("touchEnd")
 
 
 def wait_for(page, text: str, element: str = "#verdict") -> None:

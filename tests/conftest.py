@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
 import zlib
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from benchmarks.app_load import serve
+from browser import chromium
 from study import mnist
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +69,18 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium. Without it, tests are skipped; with CI_BROWSER_REQUIRED=1, they fail instead."""
+    with contextlib.ExitStack() as stack:
+        try:
+            started = stack.enter_context(chromium())
+        except (ImportError, FileNotFoundError) as error:
+            required = os.environ.get("CI_BROWSER_REQUIRED") == "1"
+            (pytest.fail if required else pytest.skip)(str(error))
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,10 @@
-"""The page in Chromium, used as people use it: mouse, finger, keyboard, uploads; and the curl line.
-
-Without Chromium these tests are skipped and say what to install; with CI_BROWSER_REQUIRED=1 they
-fail instead.
-"""
+"""The page in Chromium, as people use it: mouse, finger, keyboard, uploads; and the curl line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import os
 import re
 import subprocess
 
@@ -18,33 +13,10 @@ import pytest
 from PIL import Image
 
 from app.service import VOTERS
-from browser import STROKES, chromium, draw, on_canvas, wait_for
+from browser import PHONE, STROKES, draw, touch, wait_for
 from conftest import ROOT
 from docs import page_picture
 from study.report import NAMES
-
-PHONE = {
-    "viewport": {"width": 390, "height": 844},
-    "device_scale_factor": 2,
-    "has_touch": True,
-    "is_mobile": True,
-}
-
-
-def unavailable(reason: str) -> None:
-    if os.environ.get("CI_BROWSER_REQUIRED") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with contextlib.ExitStack() as stack:
-        try:
-            started = stack.enter_context(chromium())
-        except (ImportError, FileNotFoundError) as error:
-            unavailable(str(error))
-        yield started
 
 
 @pytest.fixture
@@ -78,20 +50,6 @@ def visit(browser, server):
 @pytest.fixture
 def page(visit):
     return visit(viewport={"width": 1280, "height": 900})
-
-
-def touch(page, strokes) -> None:
-    session = page.context.new_cdp_session(page)
-
-    def send(kind, *points):
-        touches = [{"x": x, "y": y} for x, y in points]
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
-
-    for first, *others in on_canvas(page, strokes):
-        send("touchStart", first)
-        for point in others:
-            send("touchMove", point)
-        send("touchEnd")
 
 
 def photo_of(digits, size=(2400, 1800)) -> bytes:

@@ -44,7 +44,7 @@ def may_import(name: str) -> set[str]:
         "app": {"study", "app"},
         "benchmarks": {"network", "rnns", "study", "app", "benchmarks"},
         # What makes the files of docs/ is no part of the study, and drives the page as tests do.
-        "docs": {"study", "app", "benchmarks", "docs", "tests"},
+        "docs": {"network", "study", "app", "benchmarks", "docs", "tests"},
     }
     return floors[name.partition("/")[0]]
 
