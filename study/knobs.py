@@ -72,7 +72,7 @@ HYPERPARAMETERS = FIT | SIZES | {"dropout": number(least=0, below=1)}
 RULES_BY_NAMES = {
     "num_film_strips num_samples num_extremes num_close_neighbours num_candidates num_shifted "
     "num_conflicts knn_neighbours num_mistakes num_bins num_drawn_digits num_non_digits num_shown "
-    "num_choice_drawn num_choice_non_digits num_damaged num_per_kind search_images "
+    "num_choice_drawn num_choice_non_digits num_damaged num_per_kind num_more search_images "
     "short_images": whole(1),
     "num_train_images": whole(100, 60_000),
     "num_test_images": whole(50, 10_000),
@@ -82,12 +82,12 @@ RULES_BY_NAMES = {
     "search_epochs short_epochs long_epochs deep_epochs small_epochs": FIT["num_epochs"],
     "num_epochs": by_network(FIT["num_epochs"]),
     "seed split_seed": SEED,
-    "drawing_seed": whole(1, 2**32 - 1),  # training draws with 0
+    "drawing_seed": whole(3, 2**32 - 1),  # the robust networks owe something to 0, 1 and 2
     "seeds step_seeds short_seeds final_seeds": several(SEED, 2),
     "clip_norm logistic_strength": number(above=0),
     "tsne_perplexity": number(least=1),
     "near_duplicate": number(above=0, below=math.sqrt(2)),
-    "valid_fraction ema_decay digits_refused least_threshold": number(above=0, below=1),
+    "valid_fraction ema_decay most_missed digits_refused least_threshold": number(above=0, below=1),
     "strengths": several(number(above=0)),
     "elastics": several(number(least=0)),
     "shifts": several(number(above=0, below=28)),

@@ -96,6 +96,7 @@ TINY = {
         "num_choice_non_digits": 30,
         "num_damaged": 20,
         "num_per_kind": 2,
+        "num_more": 3,
         "num_shown": 5,
         "models": ["cnn_with_augmentation", "smallest"],
         "num_train_images": 600,
