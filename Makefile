@@ -1,7 +1,7 @@
 # Every target works first on a fresh clone: it makes .venv and installs what it needs.
 
 SHORT = data_exploration train train_with_validation train_with_rnns results
-LONG = train_with_augmentation draw_a_digit results
+LONG = train_with_augmentation robustness draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # A bar that wrote its line several times leaves the last one: streams are coalesced at the end.
@@ -29,8 +29,8 @@ endef
 .PHONY: help run long app page app-picture test lint benchmark benchmark-cluster tensorboard clean
 
 help:
-	@echo "make run          train everything but the augmented networks: execute the notebooks in place"
-	@echo "make long         train the augmented networks, set the page's threshold (hours; resumable)"
+	@echo "make run          train everything but the augmented and robust networks: execute the notebooks in place"
+	@echo "make long         train the augmented and robust networks, set the page's threshold (hours; resumable)"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make page         write docs/draw.html, the page that needs no server, from its model"
 	@echo "make test         run every test; no committed file changes"

@@ -90,7 +90,7 @@ TINY = {
         "short_candidate": "wide",
         "short_epochs": 1,
         "short_images": 100,
-        "num_drawn": 60,
+        "num_drawn_digits": 60,
         "num_non_digits": 60,
         "num_choice_drawn": 30,
         "num_choice_non_digits": 30,
