@@ -221,6 +221,14 @@ def test_newest_answer_wins(page):
     assert page.locator("#verdict").text_content() == "This is an 8"
 
 
+def test_a_tap_leaves_a_dot(visit):
+    """As in the middle of a 0: the pen goes down and up at one place."""
+    page = visit(**PHONE)
+    touch(page, [[[50, 50]]])
+    ink = "canvas => canvas.getContext('2d').getImageData(0, 0, 400, 400).data.some(v => v < 100)"
+    assert page.locator("#canvas").evaluate(ink)
+
+
 def test_pen_width(page):
     page.locator("#pen").fill("40")
     draw(page, STROKES["7"])

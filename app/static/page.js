@@ -44,7 +44,7 @@ function draw(from, to) {
   paper.lineCap = paper.lineJoin = "round";
   paper.beginPath();
   paper.moveTo(from.x, from.y);
-  paper.lineTo(to.x, to.y);
+  paper.lineTo(to.x + 0.01, to.y); // since browsers draw no line of length 0
   paper.stroke();
   askSoon();
 }
