@@ -89,10 +89,19 @@ def without_frame(ink: np.ndarray) -> np.ndarray:
 
     A 0 has nothing in it, or a dot, or a slash; a face has nothing so high as a digit.
     """
-    pieces, count = ndimage.label(ink > STROKE, EIGHT)
+    for trace, stroke in ((TRACE, STROKE), (0.5, 0.6)):  # a narrow gap is grey
+        inside = _frame(ink, trace, stroke)
+        if inside is not None:
+            return ink * inside
+    return ink
+
+
+def _frame(ink: np.ndarray, trace: float, stroke: float) -> np.ndarray | None:
+    """The inside of a closed line with a digit in it, bool like ``ink``; None if there is none."""
+    pieces, count = ndimage.label(ink > stroke, EIGHT)
     if count < 2:
-        return ink
-    gaps, _ = ndimage.label(ink <= TRACE)
+        return None
+    gaps, _ = ndimage.label(ink <= trace)
     outside = np.unique(np.concatenate([gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]]))
     masses = np.bincount(pieces.ravel(), ink.ravel())[1:]
     boxes = ndimage.find_objects(pieces)
@@ -102,12 +111,12 @@ def without_frame(ink: np.ndarray) -> np.ndarray:
         if around == 0 or around in outside:
             continue
         (room,) = ndimage.find_objects((gaps == around).astype(int))
-        inside = ndimage.binary_fill_holes(gaps[room] == around)
-        if piece.shape[0] >= DIGIT_IN_FRAME * inside.shape[0] and not _is_slash(piece, inside):
-            kept = np.zeros_like(ink)
-            kept[room] = ink[room] * inside
-            return kept
-    return ink
+        filled = ndimage.binary_fill_holes(gaps[room] == around)
+        if piece.shape[0] >= DIGIT_IN_FRAME * filled.shape[0] and not _is_slash(piece, filled):
+            inside = np.zeros(ink.shape, bool)
+            inside[room] = filled
+            return inside
+    return None
 
 
 def _gap_above(gaps: np.ndarray, box: tuple[slice, slice], piece: np.ndarray) -> int:

@@ -23,6 +23,8 @@ INK = 0.8  # of the paper's light: darker pixels may be ink
 SLOPES = np.linspace(-0.11, 0.11, 45)  # of lines, against the side of the picture
 LINE_SHARE = 0.25  # of a line's length may be lighter than the line: noise, and where it ends
 LINE_WIDTH = 6  # pixels from the middle of a line to its edge, at most
+MARGIN = np.s_[LINE_WIDTH:-LINE_WIDTH, LINE_WIDTH:-LINE_WIDTH]
+INK_ON_LINE = 1.7  # of the line's darkness
 LEAST_LINE = 3  # grey levels between a line and its paper
 REGULAR = 3  # as many lines are a pattern; fewer are folds, if nothing else reaches the border
 
@@ -96,10 +98,14 @@ def _without_strokes(level: np.ndarray) -> np.ndarray:
     A closing and an opening keep straight edges as they are. Beyond its border the picture is
     continued as it ends, so that a strip of table is as wide as a window, too.
     """
-    window = 2 * round(WINDOW * sum(level.shape) / 4) + 1
+    window = _window(level)
     wide = np.pad(level, window, mode="edge")
     wide = ndimage.grey_opening(ndimage.grey_closing(wide, window), window)
     return wide[window:-window, window:-window]
+
+
+def _window(level: np.ndarray) -> int:
+    return 2 * round(WINDOW * sum(level.shape) / 4) + 1
 
 
 def _edges(paper: np.ndarray, size: int) -> np.ndarray:
@@ -136,7 +142,8 @@ def unlined(level: np.ndarray) -> np.ndarray:
     """
     if max(level.shape) < LEAST_SIZE or has_plain_border(level):
         return level
-    paper = _without_strokes(level)
+    # Mirrored at its edges, lest a line there is as wide as a table.
+    paper = ndimage.grey_closing(level, _window(level))
     darkness = paper - level
     rows, columns = _Lines.find(darkness), _Lines.find(darkness.T)
     if rows.count + columns.count == 0:
@@ -145,7 +152,9 @@ def unlined(level: np.ndarray) -> np.ndarray:
         return level
     darkness = rows.erased(darkness)
     darkness = columns.erased(darkness.T).T
-    return paper - darkness
+    if rows.count + columns.count >= REGULAR:  # there may be more that are cut off
+        darkness = np.pad(darkness[MARGIN], LINE_WIDTH)
+    return paper.max() - darkness
 
 
 class _Lines:
@@ -167,65 +176,66 @@ class _Lines:
         height, width = darkness.shape
         num_strips = min(32, width)
         strips = Image.fromarray(darkness).resize((num_strips, height), Image.Resampling.BOX)
-        # A thin line lies in one row of pixels or half in each of two; blurred, both are alike.
-        strips = ndimage.gaussian_filter1d(np.asarray(strips), 0.7, axis=0)
+        strips = np.asarray(strips)
         x = (np.arange(num_strips) + 0.5) * width / num_strips - width / 2
         beyond = math.ceil(SLOPES.max() * width / 2)  # lines that only a part of the picture has
         shifts = np.round(SLOPES[:, None, None] * x).astype(int)
         rows = np.arange(-beyond, height + beyond)[:, None] + shifts
         inside = (rows >= 0) & (rows < height)
-        sheared = strips[rows.clip(0, height - 1), np.arange(num_strips)]
-        sheared = np.sort(np.where(inside, sheared, np.inf), axis=2)
-        num_inside = inside.sum(2, keepdims=True)
-        low, high = (
-            np.take_along_axis(sheared, (share * (num_inside - 1)).clip(0).astype(int), 2)[..., 0]
-            for share in (LINE_SHARE, 1 - LINE_SHARE)
-        )
-        profiles = np.where(num_inside[..., 0] >= num_strips / 4, low, 0)
-        profiles = profiles - ndimage.grey_opening(profiles, (1, 2 * LINE_WIDTH + 3))
+        num_inside = inside.sum(2)
+        # A thin line lies in one row of pixels or half in each of two; blurred, both are alike.
+        blurred = ndimage.gaussian_filter1d(strips, 0.7, axis=0)
+        sheared = blurred[rows.clip(0, height - 1), np.arange(num_strips)]
+        profiles = _quantile(sheared, inside, LINE_SHARE)
+        profiles[num_inside < num_strips / 4] = 0
+        profiles -= ndimage.grey_opening(profiles, (1, 2 * LINE_WIDTH + 3))
         best = (profiles**2).sum(1).argmax()
-        bands = _bands(profiles[best])
-        strength = np.zeros(height + 2 * beyond, np.float32)
-        for first, last in bands:
-            strength[first : last + 1] = high[best, first : last + 1].max()
+        sheared = strips[rows[best].clip(0, height - 1), np.arange(num_strips)]
+        strength = _quantile(sheared, inside[best], 0.6)
+        strength -= ndimage.grey_opening(strength, 2 * LINE_WIDTH + 3)
         shift = np.round(SLOPES[best] * (np.arange(width) + 0.5 - width / 2)).astype(int) - beyond
-        return cls(bands, strength, shift)
+        return cls(_bands(profiles[best], strength), strength, shift)
 
     def erased(self, darkness: np.ndarray) -> np.ndarray:
-        """Darkness without them; ink that goes on beyond a line, or is far darker, stays."""
+        """Darkness without them; ink that goes on beyond a line, or makes it darker, stays."""
         darkness = darkness.copy()
         height, width = darkness.shape
         columns = np.arange(width)
-        everything = self.strength[np.arange(height)[:, None] - self.shift]
-        full = np.quantile(darkness[everything == 0], 0.98) if (everything == 0).any() else 0
         for first, last in self.bands:
-            above, below = (
-                darkness[(row + self.shift).clip(0, height - 1), columns]
-                for row in (first - 1, last + 1)
-            )
+            rows = np.arange(first - 1, last + 2)[:, None] + self.shift
+            inside = (rows >= 0) & (rows < height)
+            old = np.where(inside, darkness[rows.clip(0, height - 1), columns], 0)
             through = np.max(
-                [np.minimum(np.roll(above, s), np.roll(below, -s)) for s in range(-2, 3)], axis=0
+                [np.minimum(np.roll(old[0], s), np.roll(old[-1], -s)) for s in range(-2, 3)], axis=0
             )
-            for row in range(first, last + 1):
-                there = (row + self.shift >= 0) & (row + self.shift < height)
-                places = (row + self.shift)[there], columns[there]
-                old, line = darkness[places], self.strength[row]
-                kept = (old > 2 * line) & (full > 3 * line)
-                darkness[places] = np.where(kept, old, np.minimum(old, through[there]))
+            # Written along the line: it is darker than a line, all across.
+            whole = ndimage.uniform_filter1d(old.sum(0), 3)
+            kept = whole > INK_ON_LINE * self.strength[first : last + 1].sum()
+            new = np.where(kept, old, np.minimum(old, through))[1:-1]
+            places = rows[1:-1][inside[1:-1]], np.broadcast_to(columns, new.shape)[inside[1:-1]]
+            darkness[places] = new[inside[1:-1]]
         return darkness
 
 
-def _bands(profile: np.ndarray) -> list[tuple[int, int]]:
-    """The lines in a profile of darkness: their first and last rows."""
+def _quantile(values: np.ndarray, inside: np.ndarray, share: float) -> np.ndarray:
+    """Along the last axis, of the values inside the picture; 0 where none is."""
+    ordered = np.sort(np.where(inside, values, np.inf), axis=-1)
+    place = (share * (inside.sum(-1, keepdims=True) - 1)).clip(0).astype(int)
+    quantile = np.take_along_axis(ordered, place, -1)[..., 0]
+    return np.where(np.isfinite(quantile), quantile, 0)
+
+
+def _bands(profile: np.ndarray, strength: np.ndarray) -> list[tuple[int, int]]:
+    """The first and last rows of the lines, from how dark most of each row is, and its middle."""
     least = max(LEAST_LINE, 0.25 * profile.max(), 5 * np.median(profile))
     peaks = (profile >= least) & (profile == ndimage.maximum_filter1d(profile, 2 * LINE_WIDTH + 1))
     bands: list[tuple[int, int]] = []
     for peak in np.flatnonzero(peaks).tolist():
-        inside = profile >= 0.15 * profile[peak]
+        inside = strength >= 0.15 * strength[peak]
         first = last = peak
-        while first > max(peak - LINE_WIDTH, 0) and inside[first - 1]:
+        while first > max(peak - LINE_WIDTH, 1) and inside[first - 1]:
             first -= 1
-        while last < min(peak + LINE_WIDTH, len(profile) - 1) and inside[last + 1]:
+        while last < min(peak + LINE_WIDTH, len(profile) - 2) and inside[last + 1]:
             last += 1
         if not bands or first > bands[-1][1] + 1:
             bands.append((first, last))

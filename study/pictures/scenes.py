@@ -129,6 +129,8 @@ def circle(rng: np.random.Generator, scene: Scene) -> None:
     top, left, bottom, right = scene.box
     radii = np.array([right - left, bottom - top]) * rng.uniform(0.8, 1.0, 2) + scene.pen
     radii[0] = max(radii[0], radii[1] * rng.uniform(0.65, 1))
+    room = np.minimum(scene.middle, np.array(scene.level.shape[::-1]) - scene.middle)
+    radii = np.minimum(radii, room / 1.05 - scene.pen)
     angles = np.linspace(0, 2 * math.pi, 60) + rng.uniform(0, 6)
     waves = 1 + rng.uniform(0, 0.05) * np.sin(2 * angles + rng.uniform(0, 6))
     points = np.stack([np.cos(angles), np.sin(angles)], 1) * waves[:, None] * radii
