@@ -18,13 +18,14 @@ TABLE = 0.45  # of the sheet's light: no shadow is as dark
 MOST_INK = 0.2  # of the picture; more is no sheet with writing
 SMALL = 0.25  # of the picture: darker parts below this may be ink along the border
 EIGHT = np.ones((3, 3))  # neighbours of a pixel
-RIM = 3  # pixels: the sheet's own edge and its shadow
+RIM = 4  # pixels: the sheet's own edge and its shadow
 INK = 0.8  # of the paper's light: darker pixels may be ink
 SLOPES = np.linspace(-0.11, 0.11, 45)  # of lines, against the side of the picture
 LINE_SHARE = 0.25  # of a line's length may be lighter than the line: noise, and where it ends
 LINE_WIDTH = 6  # pixels from the middle of a line to its edge, at most
 MARGIN = np.s_[LINE_WIDTH:-LINE_WIDTH, LINE_WIDTH:-LINE_WIDTH]
-INK_ON_LINE = 1.7  # of the line's darkness
+INK_ON_LINE = 1.7  # of a line's darkness: where it is darker, ink runs along it
+INK_ON_FOLD = 3  # the same for folds, which are not as even
 LEAST_LINE = 3  # grey levels between a line and its paper
 REGULAR = 3  # as many lines are a pattern; fewer are folds, if nothing else reaches the border
 
@@ -146,13 +147,14 @@ def unlined(level: np.ndarray) -> np.ndarray:
     paper = ndimage.grey_closing(level, _window(level))
     darkness = paper - level
     rows, columns = _Lines.find(darkness), _Lines.find(darkness.T)
-    if rows.count + columns.count == 0:
+    count = rows.count + columns.count
+    if count == 0 or (count < REGULAR and _ink_at_border(level, rows, columns)):
         return level
-    if rows.count + columns.count < REGULAR and _ink_at_border(level, rows, columns):
-        return level
-    darkness = rows.erased(darkness)
-    darkness = columns.erased(darkness.T).T
-    if rows.count + columns.count >= REGULAR:  # there may be more that are cut off
+    regular = count >= REGULAR
+    ink_on_line = INK_ON_LINE if regular else INK_ON_FOLD
+    darkness = rows.erased(darkness, columns.drawn(level.shape[::-1]).T, ink_on_line)
+    darkness = columns.erased(darkness.T, np.zeros(level.shape[::-1]), ink_on_line).T
+    if regular:  # there may be more that are cut off
         darkness = np.pad(darkness[MARGIN], LINE_WIDTH)
     return paper.max() - darkness
 
@@ -187,7 +189,7 @@ class _Lines:
         blurred = ndimage.gaussian_filter1d(strips, 0.7, axis=0)
         sheared = blurred[rows.clip(0, height - 1), np.arange(num_strips)]
         profiles = _quantile(sheared, inside, LINE_SHARE)
-        profiles[num_inside < num_strips / 4] = 0
+        profiles[num_inside < 0.7 * num_strips] = 0
         profiles -= ndimage.grey_opening(profiles, (1, 2 * LINE_WIDTH + 3))
         best = (profiles**2).sum(1).argmax()
         sheared = strips[rows[best].clip(0, height - 1), np.arange(num_strips)]
@@ -196,8 +198,21 @@ class _Lines:
         shift = np.round(SLOPES[best] * (np.arange(width) + 0.5 - width / 2)).astype(int) - beyond
         return cls(_bands(profiles[best], strength), strength, shift)
 
-    def erased(self, darkness: np.ndarray) -> np.ndarray:
-        """Darkness without them; ink that goes on beyond a line, or makes it darker, stays."""
+    def drawn(self, shape: tuple[int, int]) -> np.ndarray:
+        """How dark they make each pixel of a picture."""
+        in_bands = np.zeros_like(self.strength)
+        for first, last in self.bands:
+            in_bands[first : last + 1] = self.strength[first : last + 1]
+        return in_bands[np.arange(shape[0])[:, None] - self.shift]
+
+    def erased(self, darkness: np.ndarray, others: np.ndarray, ink_on_line: float) -> np.ndarray:
+        """Darkness without them; ink that goes on beyond a line, or makes it darker, stays.
+
+        Args:
+            darkness: (height, width).
+            others: the same of lines that cross these.
+            ink_on_line: where it is as many times darker, there is ink.
+        """
         darkness = darkness.copy()
         height, width = darkness.shape
         columns = np.arange(width)
@@ -209,8 +224,9 @@ class _Lines:
                 [np.minimum(np.roll(old[0], s), np.roll(old[-1], -s)) for s in range(-2, 3)], axis=0
             )
             # Written along the line: it is darker than a line, all across.
-            whole = ndimage.uniform_filter1d(old.sum(0), 3)
-            kept = whole > INK_ON_LINE * self.strength[first : last + 1].sum()
+            more = old - others[rows.clip(0, height - 1), columns]
+            whole = ndimage.uniform_filter1d(more.sum(0), 3)
+            kept = whole > ink_on_line * self.strength[first : last + 1].sum()
             new = np.where(kept, old, np.minimum(old, through))[1:-1]
             places = rows[1:-1][inside[1:-1]], np.broadcast_to(columns, new.shape)[inside[1:-1]]
             darkness[places] = new[inside[1:-1]]
@@ -258,7 +274,8 @@ def _ink_at_border(level: np.ndarray, rows: _Lines, columns: _Lines) -> bool:
                 mask[side, max(first + shift - 3, 0) : max(last + shift + 4, 0)] = True
         ends.append(mask)
     strength = max(rows.strength.max(), columns.strength.max())
-    left, right, top, bottom = (ndimage.black_tophat(side, 61) for side in _borders(level))
+    smooth = ndimage.gaussian_filter(level, 1.5)
+    left, right, top, bottom = (ndimage.black_tophat(side, 61) for side in _borders(smooth))
     dark = left[~ends[0][0]], right[~ends[0][1]], top[~ends[1][0]], bottom[~ends[1][1]]
     return bool((np.concatenate(dark) > max(0.5 * strength, LEAST_CONTRAST)).mean() > 0.01)
 
