@@ -5,6 +5,8 @@ training digits and hands. Levels are grey levels, float32 (height, width), 0 to
 """
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -21,9 +23,10 @@ EIGHT = np.ones((3, 3))  # neighbours of a pixel
 RIM = 4  # pixels: the sheet's own edge and its shadow
 INK = 0.8  # of the paper's light: darker pixels may be ink
 SLOPES = np.linspace(-0.11, 0.11, 45)  # of lines, against the side of the picture
-LINE_SHARE = 0.25  # of a line's length may be lighter than the line: noise, and where it ends
+LINE_SHARE = 0.2  # of a line's length may be lighter than the line: noise, and where it ends
 LINE_WIDTH = 6  # pixels from the middle of a line to its edge, at most
 MARGIN = np.s_[LINE_WIDTH:-LINE_WIDTH, LINE_WIDTH:-LINE_WIDTH]
+LEAST_INK, FAINT = 0.002, 0.4  # less of the picture, or paler against a line, is a line's rest
 INK_ON_LINE = 1.7  # of a line's darkness: where it is darker, ink runs along it
 INK_ON_FOLD = 3  # the same for folds, which are not as even
 LEAST_LINE = 3  # grey levels between a line and its paper
@@ -147,33 +150,38 @@ def unlined(level: np.ndarray) -> np.ndarray:
     paper = ndimage.grey_closing(level, _window(level))
     darkness = paper - level
     rows, columns = _Lines.find(darkness), _Lines.find(darkness.T)
-    count = rows.count + columns.count
+    count = len(rows.bands) + len(columns.bands)
     if count == 0 or (count < REGULAR and _ink_at_border(level, rows, columns)):
         return level
     regular = count >= REGULAR
     ink_on_line = INK_ON_LINE if regular else INK_ON_FOLD
     darkness = rows.erased(darkness, columns.drawn(level.shape[::-1]).T, ink_on_line)
     darkness = columns.erased(darkness.T, np.zeros(level.shape[::-1]), ink_on_line).T
+    if np.quantile(darkness, 1 - LEAST_INK) < FAINT * max(rows.darkest, columns.darkest):
+        return np.full_like(level, paper.max())
     if regular:  # there may be more that are cut off
         darkness = np.pad(darkness[MARGIN], LINE_WIDTH)
     return paper.max() - darkness
 
 
+@dataclass(frozen=True)
 class _Lines:
     """Parallel lines, nearly level.
 
     Attributes:
-        count: how many.
         bands: first and last row of each, before the shift.
-        strength: darkness of each row, before the shift; 0 beside the lines.
+        wholes: darkness of each line, summed over its rows and one more on either side.
+        strength: darkness of each row, before the shift.
         shift: to be added to a row, (width,).
     """
 
-    def __init__(self, bands: list[tuple[int, int]], strength: np.ndarray, shift: np.ndarray):
-        self.count, self.bands, self.strength, self.shift = len(bands), bands, strength, shift
+    bands: list[tuple[int, int]]
+    wholes: list[float]
+    strength: np.ndarray
+    shift: np.ndarray
 
     @classmethod
-    def find(cls, darkness: np.ndarray) -> "_Lines":
+    def find(cls, darkness: np.ndarray) -> Self:
         """Find the slope along which most darkness lies in rows, and the rows."""
         height, width = darkness.shape
         num_strips = min(32, width)
@@ -189,14 +197,25 @@ class _Lines:
         blurred = ndimage.gaussian_filter1d(strips, 0.7, axis=0)
         sheared = blurred[rows.clip(0, height - 1), np.arange(num_strips)]
         profiles = _quantile(sheared, inside, LINE_SHARE)
-        profiles[num_inside < 0.7 * num_strips] = 0
+        profiles[num_inside < 0.8 * num_strips] = 0
         profiles -= ndimage.grey_opening(profiles, (1, 2 * LINE_WIDTH + 3))
         best = (profiles**2).sum(1).argmax()
         sheared = strips[rows[best].clip(0, height - 1), np.arange(num_strips)]
         strength = _quantile(sheared, inside[best], 0.6)
         strength -= ndimage.grey_opening(strength, 2 * LINE_WIDTH + 3)
         shift = np.round(SLOPES[best] * (np.arange(width) + 0.5 - width / 2)).astype(int) - beyond
-        return cls(_bands(profiles[best], strength), strength, shift)
+        bands = _bands(profiles[best], strength)
+        wholes = []
+        for first, last in bands:
+            across = slice(first - 1, last + 2)
+            whole = np.where(inside[best, across], sheared[across], 0).sum(0)
+            wholes.append(float(np.quantile(whole, 0.6)))
+        return cls(bands, wholes, strength, shift)
+
+    @property
+    def darkest(self) -> float:
+        """The darkness of their darkest row."""
+        return max((self.strength[a : b + 1].max() for a, b in self.bands), default=0.0)
 
     def drawn(self, shape: tuple[int, int]) -> np.ndarray:
         """How dark they make each pixel of a picture."""
@@ -216,7 +235,7 @@ class _Lines:
         darkness = darkness.copy()
         height, width = darkness.shape
         columns = np.arange(width)
-        for first, last in self.bands:
+        for (first, last), line in zip(self.bands, self.wholes, strict=True):
             rows = np.arange(first - 1, last + 2)[:, None] + self.shift
             inside = (rows >= 0) & (rows < height)
             old = np.where(inside, darkness[rows.clip(0, height - 1), columns], 0)
@@ -226,7 +245,7 @@ class _Lines:
             # Written along the line: it is darker than a line, all across.
             more = old - others[rows.clip(0, height - 1), columns]
             whole = ndimage.uniform_filter1d(more.sum(0), 3)
-            kept = whole > ink_on_line * self.strength[first : last + 1].sum()
+            kept = whole > ink_on_line * line
             new = np.where(kept, old, np.minimum(old, through))[1:-1]
             places = rows[1:-1][inside[1:-1]], np.broadcast_to(columns, new.shape)[inside[1:-1]]
             darkness[places] = new[inside[1:-1]]
@@ -273,7 +292,7 @@ def _ink_at_border(level: np.ndarray, rows: _Lines, columns: _Lines) -> bool:
             for side, shift in enumerate((lines.shift[0], lines.shift[-1])):
                 mask[side, max(first + shift - 3, 0) : max(last + shift + 4, 0)] = True
         ends.append(mask)
-    strength = max(rows.strength.max(), columns.strength.max())
+    strength = max(rows.darkest, columns.darkest)
     smooth = ndimage.gaussian_filter(level, 1.5)
     left, right, top, bottom = (ndimage.black_tophat(side, 61) for side in _borders(smooth))
     dark = left[~ends[0][0]], right[~ends[0][1]], top[~ends[1][0]], bottom[~ends[1][1]]

@@ -406,7 +406,7 @@ def enlarged(digit: np.ndarray, height: int, pen: float | None = None, lean: flo
     Args:
         digit: uint8 (height, width), bright on black.
         height: wanted, in pixels.
-        pen: wanted width of its strokes, in heights; they get no narrower than a bit below half.
+        pen: wanted width of its strokes, in heights; they get no narrower than about half.
         lean: by which it is sheared to the right, in heights.
     """
     fine = int(np.clip(height, 150, 360))
@@ -422,7 +422,7 @@ def enlarged(digit: np.ndarray, height: int, pen: float | None = None, lean: flo
     covered = np.pad(np.asarray(image) > 127, 40)
     depth = ndimage.distance_transform_edt(covered) - ndimage.distance_transform_edt(~covered)
     width = 4 * depth[covered].mean()
-    wider = 0 if pen is None else max(pen * fine, 0.45 * width) - width
+    wider = 0 if pen is None else max(pen * fine, 0.55 * width) - width
     ink = (depth + wider / 2 + 0.5).clip(0, 1)
     rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
