@@ -157,10 +157,10 @@ def unlined(level: np.ndarray) -> np.ndarray:
     ink_on_line = INK_ON_LINE if regular else INK_ON_FOLD
     darkness = rows.erased(darkness, columns.drawn(level.shape[::-1]).T, ink_on_line)
     darkness = columns.erased(darkness.T, np.zeros(level.shape[::-1]), ink_on_line).T
-    if np.quantile(darkness, 1 - LEAST_INK) < FAINT * max(rows.darkest, columns.darkest):
-        return np.full_like(level, paper.max())
     if regular:  # there may be more that are cut off
         darkness = np.pad(darkness[MARGIN], LINE_WIDTH)
+    if np.quantile(darkness, 1 - LEAST_INK) < FAINT * max(rows.darkest, columns.darkest):
+        return np.full_like(level, paper.max())
     return paper.max() - darkness
 
 

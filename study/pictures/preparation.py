@@ -5,6 +5,7 @@ the middle of a 28x28 image (http://yann.lecun.com/exdb/mnist/). This module doe
 drawing, a scan or a photo. Every number below was chosen on training images.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from .ink import ink_of, ink_of_thumbnail, without_frame, without_print, without_specks
+from .numbers import taken_apart
 from .paper import evened, unlined
 
 WORK_SIZE = 224  # pixels, longer side; larger pictures are shrunk before the ink is looked for
@@ -57,7 +59,40 @@ def prepare(picture: Image.Image | np.ndarray, tidy: bool = True) -> Prepared:
     return _formed(ink, steps)
 
 
-def _find_ink(picture: Image.Image | np.ndarray, tidy: bool) -> tuple[np.ndarray, dict]:
+def prepare_all(
+    picture: Image.Image | np.ndarray, is_digit: Callable[[np.ndarray], float] | None = None
+) -> list[Prepared]:
+    """Find the digits of a number in a picture, and give each the form of MNIST's digits.
+
+    Args:
+        picture: as for ``prepare``; the digits stand in one line.
+        is_digit: how much an image, uint8 (28, 28), looks like one digit, 0 to 1; for instance one
+            minus the probability of "no digit". It decides what belongs together and where digits
+            that touch are cut; without it, only pieces above each other are joined.
+
+    Returns:
+        The digits from left to right; none if nothing is drawn. Of a picture of one digit, the same
+        as ``prepare`` makes.
+    """
+    ink, steps = _find_ink(picture, tidy=True, several=True)
+    if max(ink.shape) < IMAGE_SIZE:
+        return [_formed(ink, steps)] if ink.any() else []
+    known: dict[bytes, float] = {}
+
+    def score(part: np.ndarray) -> float:
+        image = _formed(part, {}).image
+        key = image.tobytes()
+        if key not in known:
+            known[key] = float(is_digit(image))
+        return known[key]
+
+    parts = taken_apart(ink, score if is_digit else None)
+    return [_formed(ink if len(parts) == 1 else part, steps) for part in parts]
+
+
+def _find_ink(
+    picture: Image.Image | np.ndarray, tidy: bool, several: bool = False
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """How much ink of the digit each pixel has, 0 to 1, and the steps to it."""
     level = grey_levels(picture).astype(np.float32)
     steps = {"picture": level}
@@ -70,12 +105,10 @@ def _find_ink(picture: Image.Image | np.ndarray, tidy: bool) -> tuple[np.ndarray
             steps[name] = level = changed
     found = ink_of(level)
     kept = without_print(without_frame(found)) if tidy else found
-    ink = without_specks(kept)
+    ink = without_specks(kept, several)
     if kept is not found:
-        steps |= {"ink found": 255 * found, "frame and print removed": 255 * ink}
-    else:
-        steps["ink found"] = 255 * ink
-    return ink, steps
+        return ink, steps | {"ink found": 255 * found, "frame and print removed": 255 * ink}
+    return ink, steps | {"ink found": 255 * ink}
 
 
 def _formed(ink: np.ndarray, steps: dict[str, np.ndarray]) -> Prepared:
