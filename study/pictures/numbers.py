@@ -126,7 +126,7 @@ def _halves(ink: np.ndarray, place: float) -> list[np.ndarray]:
         way.append(way[-1] + steps[row, way[-1]])
     way = np.array(way[::-1])
     crossed = np.pad(costs[np.arange(len(way)), way] > STROKE, 1)
-    if np.diff(crossed.astype(int)).clip(0).sum() > 1:
+    if np.diff(crossed.astype(int)).clip(0).sum() > (1 if width < len(way) else 2):
         return []
     border = np.interp(np.arange(len(ink)), rows[0] + np.arange(len(way)), left + way)
     is_left = np.arange(ink.shape[1]) < border[:, None]
