@@ -15,6 +15,7 @@ STROKE, TRACE = 0.3, 0.15  # of full ink: what belongs to a stroke; what can clo
 SPECK = 0.04  # of all ink: a piece with less is dirt
 PALE = 0.7  # of full ink: a piece that is nowhere darker is a shadow
 DIGIT_IN_FRAME = 0.38  # of a frame's height: what is lower is a dot in a 0, or a mouth in a face
+HEIGHT_IN_FORM = 0.12  # of all that is drawn: what is lower is no digit
 PIECE = 0.002  # of all ink: what has less is no piece of anything
 SMALL_PRINT = 0.34  # of the digit's height: letters of a form are lower
 EIGHT = np.ones((3, 3))  # neighbours of a pixel
@@ -105,8 +106,11 @@ def _frame(ink: np.ndarray, trace: float, stroke: float) -> np.ndarray | None:
     outside = np.unique(np.concatenate([gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]]))
     masses = np.bincount(pieces.ravel(), ink.ravel())[1:]
     boxes = ndimage.find_objects(pieces)
+    least = HEIGHT_IN_FORM * np.ptp(np.flatnonzero(pieces.any(1)))
     for number in np.argsort(masses)[::-1][:8]:
         piece = pieces[boxes[number]] == number + 1
+        if piece.shape[0] < least:
+            continue
         around = _gap_above(gaps, boxes[number], piece)
         if around == 0 or around in outside:
             continue

@@ -29,7 +29,7 @@ MARGIN = np.s_[LINE_WIDTH:-LINE_WIDTH, LINE_WIDTH:-LINE_WIDTH]
 LEAST_INK, FAINT = 0.002, 0.4  # less of the picture, or paler against a line, is a line's rest
 INK_ON_LINE = 1.7  # of a line's darkness: where it is darker, ink runs along it
 INK_ON_FOLD = 3  # the same for folds, which are not as even
-LEAST_LINE = 3  # grey levels between a line and its paper
+LEAST_LINE = 4  # grey levels between a line and its paper
 REGULAR = 3  # as many lines are a pattern; fewer are folds, if nothing else reaches the border
 
 
@@ -50,7 +50,7 @@ def evened(level: np.ndarray) -> np.ndarray:
         return level
     level = ndimage.gaussian_filter(level, 0.7)
     paper = _without_strokes(level).clip(1)
-    light = level / paper
+    light = level.clip(1) / paper
     near, crossed, touched = _at_edges(light < INK, paper)
     on_light, dark = _is_light(paper), paper < TABLE * paper.max()
     if touched and (dark.any() or (~on_light).mean() < SMALL):
@@ -74,7 +74,7 @@ def _has_sheet(level: np.ndarray) -> bool:
         return False
     on_light = _is_light(paper)
     bright = coarse**2 > paper.min() * paper.max()
-    if (bright != on_light).mean() > MOST_INK:
+    if (bright != on_light).mean() > MOST_INK or not _reaches_corners(~on_light):
         return False
     if not has_plain_border(level):
         return True
@@ -83,6 +83,13 @@ def _has_sheet(level: np.ndarray) -> bool:
     filled = ndimage.binary_fill_holes(bright == on_light[sheet][0]) if sheet.any() else sheet
     written = filled & sheet & (bright != on_light)
     return bool(filled.mean() > SMALL and written.any() and _is_rectangle(filled))
+
+
+def _reaches_corners(mask: np.ndarray) -> bool:
+    """Whether each part of a mask that reaches the border has a corner: it ends in a long edge."""
+    parts, _ = ndimage.label(mask)
+    corners = parts[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return set(np.concatenate(_borders(parts))) <= {0, *corners}
 
 
 def _is_rectangle(mask: np.ndarray) -> bool:
@@ -170,7 +177,7 @@ class _Lines:
 
     Attributes:
         bands: first and last row of each, before the shift.
-        wholes: darkness of each line, summed over its rows and one more on either side.
+        wholes: darkness of each line, summed over its rows and two more on either side.
         strength: darkness of each row, before the shift.
         shift: to be added to a row, (width,).
     """
@@ -207,7 +214,7 @@ class _Lines:
         bands = _bands(profiles[best], strength)
         wholes = []
         for first, last in bands:
-            across = slice(first - 1, last + 2)
+            across = slice(max(first - 2, 0), last + 3)
             whole = np.where(inside[best, across], sheared[across], 0).sum(0)
             wholes.append(float(np.quantile(whole, 0.6)))
         return cls(bands, wholes, strength, shift)
@@ -236,7 +243,7 @@ class _Lines:
         height, width = darkness.shape
         columns = np.arange(width)
         for (first, last), line in zip(self.bands, self.wholes, strict=True):
-            rows = np.arange(first - 1, last + 2)[:, None] + self.shift
+            rows = np.arange(first - 2, last + 3)[:, None] + self.shift
             inside = (rows >= 0) & (rows < height)
             old = np.where(inside, darkness[rows.clip(0, height - 1), columns], 0)
             through = np.max(
@@ -262,7 +269,7 @@ def _quantile(values: np.ndarray, inside: np.ndarray, share: float) -> np.ndarra
 
 def _bands(profile: np.ndarray, strength: np.ndarray) -> list[tuple[int, int]]:
     """The first and last rows of the lines, from how dark most of each row is, and its middle."""
-    least = max(LEAST_LINE, 0.25 * profile.max(), 5 * np.median(profile))
+    least = max(LEAST_LINE, 0.25 * profile.max(), 7 * np.median(profile))
     peaks = (profile >= least) & (profile == ndimage.maximum_filter1d(profile, 2 * LINE_WIDTH + 1))
     bands: list[tuple[int, int]] = []
     for peak in np.flatnonzero(peaks).tolist():
