@@ -322,7 +322,7 @@ def test_what_is_no_digit_is_joined_or_cut():
         return 1 - is_upright_line(image)
 
     apart = np.full((120, 120), 255, np.uint8)
-    apart[20:100, 40:50] = apart[20:100, 60:70] = 0
+    apart[20:100, 20:50] = apart[20:100, 65:95] = 0
     assert len(prepare_all(apart)) == 2
     assert len(prepare_all(apart, is_wide)) == 1
 

@@ -48,9 +48,9 @@ def evened(level: np.ndarray) -> np.ndarray:
     """
     if max(level.shape) < LEAST_SIZE or not _has_sheet(level):
         return level
-    level = ndimage.gaussian_filter(level, 0.7)
-    paper = _without_strokes(level).clip(1)
-    light = level.clip(1) / paper
+    smooth = ndimage.gaussian_filter(level, 0.7).clip(1)
+    paper = _without_strokes(smooth)
+    light = smooth / paper
     near, crossed, touched = _at_edges(light < INK, paper)
     on_light, dark = _is_light(paper), paper < TABLE * paper.max()
     if touched and (dark.any() or (~on_light).mean() < SMALL):
