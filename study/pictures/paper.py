@@ -27,8 +27,9 @@ LINE_SHARE = 0.2  # of a line's length may be lighter than the line: noise, and 
 LINE_WIDTH = 6  # pixels from the middle of a line to its edge, at most
 MARGIN = np.s_[LINE_WIDTH:-LINE_WIDTH, LINE_WIDTH:-LINE_WIDTH]
 LEAST_INK, FAINT = 0.002, 0.4  # less of the picture, or paler against a line, is a line's rest
-INK_ON_LINE = 1.7  # of a line's darkness: where it is darker, ink runs along it
+INK_ON_LINE = 1.9  # of a line's darkness: where it is darker, ink runs along it
 INK_ON_FOLD = 3  # the same for folds, which are not as even
+EVEN = 0.25  # of a line's darkness: its palest stretches
 LEAST_LINE = 4  # grey levels between a line and its paper
 REGULAR = 3  # as many lines are a pattern; fewer are folds, if nothing else reaches the border
 
@@ -216,7 +217,7 @@ class _Lines:
         for first, last in bands:
             across = slice(max(first - 2, 0), last + 3)
             whole = np.where(inside[best, across], sheared[across], 0).sum(0)
-            wholes.append(float(np.quantile(whole, 0.6)))
+            wholes.append(float(np.quantile(whole, 0.4)))
         return cls(bands, wholes, strength, shift)
 
     @property
@@ -270,6 +271,8 @@ def _quantile(values: np.ndarray, inside: np.ndarray, share: float) -> np.ndarra
 def _bands(profile: np.ndarray, strength: np.ndarray) -> list[tuple[int, int]]:
     """The first and last rows of the lines, from how dark most of each row is, and its middle."""
     least = max(LEAST_LINE, 0.25 * profile.max(), 7 * np.median(profile))
+    # Where the paper shows through for a stretch, it was no line.
+    least = np.maximum(least, EVEN * strength)
     peaks = (profile >= least) & (profile == ndimage.maximum_filter1d(profile, 2 * LINE_WIDTH + 1))
     bands: list[tuple[int, int]] = []
     for peak in np.flatnonzero(peaks).tolist():
