@@ -15,6 +15,7 @@ STROKE, TRACE = 0.3, 0.15  # of full ink: what belongs to a stroke; what can clo
 SPECK = 0.04  # of all ink: a piece with less is dirt
 PALE = 0.7  # of full ink: a piece that is nowhere darker is a shadow
 DIGIT_IN_FRAME = 0.38  # of a frame's height: what is lower is a dot in a 0, or a mouth in a face
+DOT_IN_RING = 0.6  # the same for a solid blob
 HEIGHT_IN_FORM = 0.12  # of all that is drawn: what is lower is no digit
 PIECE = 0.002  # of all ink: what has less is no piece of anything
 SMALL_PRINT = 0.34  # of the digit's height: letters of a form are lower
@@ -116,9 +117,11 @@ def _frame(ink: np.ndarray, trace: float, stroke: float) -> np.ndarray | None:
             continue
         (room,) = ndimage.find_objects((gaps == around).astype(int))
         filled = ndimage.binary_fill_holes(gaps[room] == around)
-        if piece.shape[0] >= DIGIT_IN_FRAME * filled.shape[0] and not _is_slash(piece, filled):
-            inside = np.zeros(ink.shape, bool)
-            inside[room] = filled
+        inside = np.zeros(ink.shape, bool)
+        inside[room] = filled
+        # A frame with gaps, in several pieces, is not in itself.
+        within = inside[boxes[number]][piece].all()
+        if within and not (_is_dot(piece, filled) or _is_slash(piece, filled)):
             return inside
     return None
 
@@ -131,18 +134,22 @@ def _gap_above(gaps: np.ndarray, box: tuple[slice, slice], piece: np.ndarray) ->
     return int(above[-1]) if len(above) else 0
 
 
+def _is_dot(piece: np.ndarray, inside: np.ndarray) -> bool:
+    """Whether a piece in a ring is too low for a digit in a frame: a dot in a 0, a mouth."""
+    low, high = sorted(piece.shape)
+    solid = low > 0.45 * high and piece.mean() > 0.6  # unlike any digit
+    return piece.shape[0] < (DOT_IN_RING if solid else DIGIT_IN_FRAME) * inside.shape[0]
+
+
 def _is_slash(piece: np.ndarray, inside: np.ndarray) -> bool:
-    """Whether a piece in a ring makes a slashed 0 of it, rather than being a 1 in a circle."""
+    """Whether a piece in a narrow ring makes a slashed or dotted 0 of it; a 1 is upright."""
     y, x = np.nonzero(piece)
     along = np.polyfit(y, x, 1)
     misfit = np.abs(x - np.polyval(along, y)).mean()
     straight = misfit < 0.12 * piece.shape[0]
     height, width = inside.shape
     round_ring = inside.mean() < 0.88
-    near_ring = (height - piece.shape[0]) / 2 < 0.2 * height
-    return bool(
-        straight and abs(along[0]) > 0.2 and round_ring and near_ring and width < 0.75 * height
-    )
+    return bool(straight and abs(along[0]) > 0.2 and round_ring and width < 0.75 * height)
 
 
 def without_print(ink: np.ndarray) -> np.ndarray:
@@ -169,7 +176,7 @@ def without_print(ink: np.ndarray) -> np.ndarray:
         low & (boxes[:, 2] < top - 0.06 * height),
         low & (boxes[:, 0] > bottom + 0.06 * height),
     ):
-        if words.sum() >= 3:
+        if _in_a_row(boxes[words]):
             dropped |= words
     if not dropped.any():
         return ink
@@ -177,6 +184,14 @@ def without_print(ink: np.ndarray) -> np.ndarray:
     # With the pale rim of its strokes.
     rim = ndimage.binary_dilation(gone, EIGHT, iterations=2) & (pieces == 0)
     return np.where(gone | rim, 0, ink)
+
+
+def _in_a_row(boxes: np.ndarray) -> bool:
+    """Whether pieces are a line of words: three or more, or two beside each other."""
+    if len(boxes) != 2:
+        return len(boxes) > 2
+    (_, left, _, right), (_, other_left, _, other_right) = boxes
+    return bool(right <= other_left or other_right <= left)
 
 
 def _underlines(boxes: np.ndarray, digit: int, shape: tuple[int, int]) -> np.ndarray:
