@@ -16,6 +16,7 @@ SPECK = 0.04  # of all ink: a piece with less is dirt
 PALE = 0.7  # of full ink: a piece that is nowhere darker is a shadow
 DIGIT_IN_FRAME = 0.38  # of a frame's height: what is lower is a dot in a 0, or a mouth in a face
 DOT_IN_RING = 0.6  # the same for a solid blob
+ONE_IN_CIRCLE = 0.5, 0.6  # of a ring's height: a slash through a 0 is higher, a dot lower
 HEIGHT_IN_FORM = 0.12  # of all that is drawn: what is lower is no digit
 PIECE = 0.002  # of all ink: what has less is no piece of anything
 SMALL_PRINT = 0.34  # of the digit's height: letters of a form are lower
@@ -149,7 +150,10 @@ def _is_slash(piece: np.ndarray, inside: np.ndarray) -> bool:
     straight = misfit < 0.12 * piece.shape[0]
     height, width = inside.shape
     round_ring = inside.mean() < 0.88
-    return bool(straight and abs(along[0]) > 0.2 and round_ring and width < 0.75 * height)
+    narrow = round_ring and width < 0.75 * height
+    low, high = ONE_IN_CIRCLE
+    is_one = low <= piece.shape[0] / height <= high
+    return bool(straight and abs(along[0]) > 0.2 and narrow and not is_one)
 
 
 def without_print(ink: np.ndarray) -> np.ndarray:
