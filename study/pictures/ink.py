@@ -3,6 +3,8 @@
 Every number below was chosen on training images.
 """
 
+import math
+
 import numpy as np
 from PIL import Image
 from scipy import ndimage
@@ -148,9 +150,9 @@ def _is_slash(piece: np.ndarray, inside: np.ndarray) -> bool:
     along = np.polyfit(y, x, 1)
     misfit = np.abs(x - np.polyval(along, y)).mean()
     straight = misfit < 0.12 * piece.shape[0]
-    height, width = inside.shape
-    round_ring = inside.mean() < 0.88
-    narrow = round_ring and width < 0.75 * height
+    height = inside.shape[0]
+    width = inside.sum() / (math.pi / 4 * height)  # of an ellipse, however slanted
+    narrow = inside.mean() < 0.88 and width < 0.75 * height
     low, high = ONE_IN_CIRCLE
     is_one = low <= piece.shape[0] / height <= high
     return bool(straight and abs(along[0]) > 0.2 and narrow and not is_one)

@@ -16,6 +16,7 @@ LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink; with less, no
 LEAST_SIZE = 96  # pixels, longer side: in smaller pictures, edges and lines are too coarse
 WINDOW = 0.3  # of the side: no stroke is as wide as a square of this size, tables are
 EDGE_RATIO = 1.12  # of the light on both sides of an edge; a smooth change is no edge
+FOLDED = 0.8  # of the sheet's light: the other half of a folded sheet is not as dark
 TABLE = 0.45  # of the sheet's light: no shadow is as dark
 MOST_INK = 0.2  # of the picture; more is no sheet with writing
 SMALL = 0.25  # of the picture: darker parts below this may be ink along the border
@@ -58,6 +59,8 @@ def evened(level: np.ndarray) -> np.ndarray:
         return level
     beyond = dark
     if not crossed:
+        light[near] = 1
+    if not crossed and paper.min() < FOLDED * paper.max():
         written = np.where((light < INK) & ~near & ~dark, 1 - light, 0)
         inks = written[on_light].sum(), written[~on_light].sum()
         areas = on_light.sum(), (~on_light).sum()
@@ -69,7 +72,9 @@ def evened(level: np.ndarray) -> np.ndarray:
 
 def _has_sheet(level: np.ndarray) -> bool:
     """Whether there are two kinds of paper with a sharp edge between them."""
-    coarse = thumbnail(level, 64)
+    coarse, plain = thumbnail(level, 64), has_plain_border(level)
+    if plain and (np.abs(coarse - coarse[0, 0]) > LEAST_CONTRAST).mean() < SMALL:
+        return False  # a drawing: this saves a millisecond
     paper = _without_strokes(coarse).clip(1)
     if not _edges(paper, 3).any():
         return False
@@ -77,7 +82,7 @@ def _has_sheet(level: np.ndarray) -> bool:
     bright = coarse**2 > paper.min() * paper.max()
     if (bright != on_light).mean() > MOST_INK or not _reaches_corners(~on_light):
         return False
-    if not has_plain_border(level):
+    if not plain:
         return True
     # Light ink on dark paper looks like a sheet on a table, except for its outline.
     sheet = on_light != on_light[0, 0]
