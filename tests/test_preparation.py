@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pkgutil
 import subprocess
 import sys
@@ -9,15 +10,18 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from app.service import ANSWERING
+from benchmarks.scenes import side_by_side
 from conftest import ROOT
 from study import evaluation, weights
+from study.pictures import non_digits, scenes, strokes
 from study.pictures.degradations import DEGRADATIONS
-from study.pictures.preparation import WORK_SIZE, prepare
+from study.pictures.non_digits import SURFACES
+from study.pictures.preparation import WORK_SIZE, prepare, prepare_all
 
 NUM_IMAGES = 1000  # of the test set, from its start; the notebook shows the table with more
 
@@ -188,6 +192,139 @@ def test_broad_marker_and_fine_pen_give_similar_strokes(digits):
     broad = ndimage.grey_dilation(np.asarray(picture), size=(15, 15))
     inks = [prepare(picture).image.sum(dtype=float) for picture in (fine, broad)]
     assert 0.4 < inks[0] / inks[1] < 1
+
+
+def test_pictures_that_networks_learn_from_stay_as_they_were(digits):
+    """Another image would throw every trained network away."""
+    images = [
+        strokes.draw(30, seed=0)[0],
+        strokes.draw(30, seed=0, test=True)[0],
+        non_digits.draw_all(60, 0, digits[0].images[:50].numpy())[0],
+    ]
+    enlarged = [
+        Image.fromarray(image).resize((280, 280)) for image in digits[0].images[:20].numpy()
+    ]
+    images.append(torch.from_numpy(np.stack([prepare(picture).image for picture in enlarged])))
+    digest = hashlib.sha256(torch.cat(images).numpy().tobytes()).hexdigest()
+    assert digest == "022ee7d70c0dec6f611ad2176fecb01842181e5695fa998b0a048126fc1961c3"
+
+
+@pytest.mark.parametrize("kind", [k for k, v in non_digits.KINDS.items() if v not in SURFACES])
+def test_clean_pictures_need_no_tidying(kind):
+    for seed in range(4):
+        picture = non_digits.KINDS[kind](np.random.default_rng(seed))
+        assert (prepare(picture).image == prepare(picture, tidy=False).image).all()
+
+
+def test_strip_of_table_beside_the_sheet():
+    digit = strokes.picture(
+        "8", strokes.Hand.draw(np.random.default_rng(0)), np.random.default_rng(0)
+    )
+    ink = scenes.enlarged(255 - digit, 280, 9 / 280)[..., None]
+    sheet = np.full((480, 560, 3), (245, 243, 238), float)
+    left, top = (560 - ink.shape[1]) // 2, 100
+    there = sheet[top : top + 280, left : left + ink.shape[1]]
+    there[:] = there * (1 - ink) + 30 * ink
+    alone = prepare(Image.fromarray(sheet.astype(np.uint8)))
+    sheet[:, :58] = (92, 62, 40)
+    prepared = prepare(Image.fromarray(sheet.astype(np.uint8)))
+    assert overlap(prepared.image, alone.image) > 0.97
+    assert "light evened" in prepared.steps and "light evened" not in alone.steps
+
+
+@pytest.mark.parametrize("side", ["left", "top", "all"])
+def test_empty_sheet_on_a_table_is_nothing_drawn(side):
+    sheet = paper(light=230, texture=2, size=(300, 360))
+    strips = {"left": np.s_[:, :50], "top": np.s_[:40]}
+    for strip in (np.s_[:, :50], np.s_[:, -40:], np.s_[:40], np.s_[-50:]):
+        if side == "all" or strip == strips[side]:
+            sheet[strip] = paper(1, size=sheet[strip].shape, light=80, texture=4)
+    assert prepare(sheet.astype(np.uint8)).is_blank
+
+
+def test_bar_of_a_close_crop_is_no_table():
+    bar = np.full((240, 160), 255, np.uint8)
+    bar[:30] = 0  # a 7 of straight lines, from edge to edge
+    for row in range(240):
+        left = 130 - row // 3
+        bar[row, left : left + 30] = 0
+    assert (prepare(bar).image == prepare(bar, tidy=False).image).all()
+
+
+def test_slashed_and_dotted_zeros_are_no_frames():
+    for style in ("0 slashed", "0 dotted"):
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            picture = strokes.picture(style, strokes.Hand.draw(rng), rng)
+            assert (prepare(picture).image == prepare(picture, tidy=False).image).all()
+
+
+def test_frame_lines_and_words_are_removed(seven):
+    form = Image.new("L", (500, 560), 255)
+    form.paste(Image.fromarray(seven), (110, 180))
+    pen = ImageDraw.Draw(form)
+    pen.rectangle((90, 170, 410, 480), outline=0, width=4)
+    pen.text((30, 40), "Name: ______", 0, font_size=40)
+    prepared = prepare(form)
+    assert overlap(prepared.image, prepare(seven).image) > 0.97
+    assert list(prepared.steps)[1:3] == ["ink found", "frame and print removed"]
+    pen.rectangle((90, 170, 410, 480), outline=255, width=4)
+    pen.line((150, 480, 350, 486), 0, 10)
+    assert overlap(prepare(form).image, prepare(seven).image) > 0.97
+
+
+def test_box_is_where_the_digit_is():
+    picture = np.full((200, 400), 255, np.uint8)
+    picture[50:150, 300:320] = 0
+    assert prepare(picture).box == pytest.approx((0.75, 0.25, 0.8, 0.75), abs=0.02)
+    assert prepare(np.full((200, 400), 255, np.uint8)).box is None
+
+
+def test_numbers_are_taken_apart(digits):
+    images = digits[0].images[:90].numpy()
+    images = [image for image in images if ndimage.label(image > 60, np.ones((3, 3)))[1] == 1]
+    for length in range(1, 7):
+        for start in range(0, 60, 12):
+            given = images[start : start + length]
+            found = prepare_all(side_by_side(given, gap=4))
+            assert len(found) == length
+            for one, other in zip(found, given, strict=True):
+                assert overlap(one.image, other) > 0.8
+            assert [one.box[0] for one in found] == sorted(one.box[0] for one in found)
+
+
+def test_picture_of_one_digit_or_none(seven):
+    (prepared,) = prepare_all(seven)
+    assert (prepared.image == prepare(seven).image).all()
+    assert prepare_all(np.full((300, 300), 255, np.uint8)) == []
+    (tiny,) = prepare_all(np.pad(np.zeros((6, 2), np.uint8), 5, constant_values=255))
+    assert not tiny.is_blank
+
+
+def test_pieces_above_each_other_are_one_digit():
+    picture = np.full((120, 200), 255, np.uint8)
+    picture[20:28, 30:80] = picture[40:110, 30:38] = picture[102:110, 30:80] = 0
+    picture[20:110, 140:150] = 0
+    assert len(prepare_all(picture)) == 2
+
+
+def test_what_is_no_digit_is_joined_or_cut():
+    def is_upright_line(image):
+        columns = np.flatnonzero((image > 60).any(0))
+        return float(np.ptp(columns) < 16)
+
+    touching = np.full((120, 200), 255, np.uint8)
+    touching[20:100, 50:60] = touching[20:100, 140:150] = touching[60:66, 50:150] = 0
+    assert len(prepare_all(touching)) == 1
+    assert len(prepare_all(touching, is_upright_line)) == 2
+
+    def is_wide(image):
+        return 1 - is_upright_line(image)
+
+    apart = np.full((120, 120), 255, np.uint8)
+    apart[20:100, 20:50] = apart[20:100, 65:95] = 0
+    assert len(prepare_all(apart)) == 2
+    assert len(prepare_all(apart, is_wide)) == 1
 
 
 def loaded_by(statement: str) -> set[str]:

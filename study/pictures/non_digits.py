@@ -242,7 +242,7 @@ def draw(
         if make in OF_DIGITS and i % 2:
             options["digits"] = digits
         while not images[i].any() or _is_upright_line(images[i]):
-            images[i] = prepare(make(rng, **options)).image
+            images[i] = prepare(make(rng, **options), tidy=False).image
     return torch.from_numpy(images)
 
 

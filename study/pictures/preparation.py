@@ -5,19 +5,19 @@ the middle of a 28x28 image (http://yann.lecun.com/exdb/mnist/). This module doe
 drawing, a scan or a photo. Every number below was chosen on training images.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
+from .ink import ink_of, ink_of_thumbnail, without_frame, without_print, without_specks
+from .numbers import taken_apart
+from .paper import evened, unlined
+
 WORK_SIZE = 224  # pixels, longer side; larger pictures are shrunk before the ink is looked for
 DIGIT_SIZE, IMAGE_SIZE = 20, 28
-LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink; with less, nothing is drawn
-PAPER_WINDOW = 0.5  # of the shorter side: a square of this size that is all dark is a shadow
-NOISE_WIDTHS = 3.5  # standard deviations of the paper's texture that still count as paper
-SPECK = 0.04  # of all ink: a piece with less is dirt
-PALE = 0.7  # of full ink: a piece that is nowhere darker is a shadow
 FINE = 4  # the strokes are drawn at this multiple of the digit's final size
 EDGE = 0.4  # of full ink: pixels with more belong to a stroke
 SOFTNESS = 0.3  # pixels: standard deviation of the blur at the edges of strokes
@@ -30,11 +30,15 @@ class Prepared:
 
     Attributes:
         image: uint8, shape (28, 28); 0 is paper, 255 is ink; all 0 if nothing is drawn.
-        steps: name -> uint8 picture of any size, in order; after the first, ink is bright.
+        steps: name -> uint8 picture of any size, in order; from "ink found" on, ink is bright.
+            Those that changed nothing are left out.
+        box: left, top, right and bottom of the digit, in shares of the picture's width and height;
+            ``None`` if nothing is drawn.
     """
 
     image: np.ndarray
     steps: dict[str, np.ndarray]
+    box: tuple[float, float, float, float] | None
 
     @property
     def is_blank(self) -> bool:
@@ -42,25 +46,85 @@ class Prepared:
         return not self.image.any()
 
 
-def prepare(picture: Image.Image | np.ndarray) -> Prepared:
+def prepare(picture: Image.Image | np.ndarray, tidy: bool = True) -> Prepared:
     """Find the digit in a picture and give it the form of MNIST's digits.
 
     Args:
         picture: a Pillow image of any mode, or uint8 grey levels (height, width); dark ink on
             light paper, or light ink on dark paper.
+        tidy: take away tables, shadows, lines, frames and words first. A network that is to refuse
+            them should see them as they are.
     """
-    grey = grey_levels(picture).astype(np.float32)
-    small = max(grey.shape) < IMAGE_SIZE
-    ink = _ink_of_thumbnail(grey) if small else _without_specks(_ink(grey))
-    steps = {"picture": grey, "ink found": 255 * ink}
+    ink, steps = _find_ink(picture, tidy)
+    return _formed(ink, steps)
+
+
+def prepare_all(
+    picture: Image.Image | np.ndarray, is_digit: Callable[[np.ndarray], float] | None = None
+) -> list[Prepared]:
+    """Find the digits of a number in a picture, and give each the form of MNIST's digits.
+
+    Args:
+        picture: as for ``prepare``; the digits stand in one line.
+        is_digit: how much an image, uint8 (28, 28), looks like one digit, 0 to 1; for instance one
+            minus the probability of "no digit". It decides what belongs together and where digits
+            that touch are cut; without it, only pieces above each other are joined.
+
+    Returns:
+        The digits from left to right; none if nothing is drawn. Of a picture of one digit, the same
+        as ``prepare`` makes.
+    """
+    ink, steps = _find_ink(picture, tidy=True, several=True)
+    if max(ink.shape) < IMAGE_SIZE:
+        return [_formed(ink, steps)] if ink.any() else []
+    known: dict[bytes, float] = {}
+
+    def score(part: np.ndarray) -> float:
+        image = _formed(part, {}).image
+        key = image.tobytes()
+        if key not in known:
+            known[key] = float(is_digit(image))
+        return known[key]
+
+    parts = taken_apart(ink, score if is_digit else None)
+    return [_formed(ink if len(parts) == 1 else part, steps) for part in parts]
+
+
+def _find_ink(
+    picture: Image.Image | np.ndarray, tidy: bool, several: bool = False
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """How much ink of the digit each pixel has, 0 to 1, and the steps to it."""
+    level = grey_levels(picture).astype(np.float32)
+    steps = {"picture": level}
+    if max(level.shape) < IMAGE_SIZE:
+        ink = ink_of_thumbnail(level)
+        return ink, steps | {"ink found": 255 * ink}
+    for name, step in (("light evened", evened), ("lines removed", unlined)) if tidy else ():
+        changed = step(level)
+        if changed is not level:
+            steps[name] = level = changed
+    found = ink_of(level)
+    kept = without_print(without_frame(found)) if tidy else found
+    ink = without_specks(kept, several)
+    if kept is not found:
+        return ink, steps | {"ink found": 255 * found, "frame and print removed": 255 * ink}
+    return ink, steps | {"ink found": 255 * ink}
+
+
+def _formed(ink: np.ndarray, steps: dict[str, np.ndarray]) -> Prepared:
+    """Give ink the form of MNIST's digits; the steps that led to it come first."""
+    box = None
     if ink.any():
-        (box,) = ndimage.find_objects((ink > 0.1).astype(int))
-        scaled = _scaled(ink[box])
-        steps |= {"cropped": 255 * ink[box], "scaled": 255 * scaled}
+        ((rows, columns),) = ndimage.find_objects((ink > 0.1).astype(int))
+        cropped = ink[rows, columns]
+        scaled = _scaled(cropped)
+        steps = steps | {"cropped": 255 * cropped, "scaled": 255 * scaled}
         steps["centred"] = 255 * _centred(scaled)
+        height, width = ink.shape
+        box = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
     steps = {name: step.round().astype(np.uint8) for name, step in steps.items()}
     blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    return Prepared(steps.get("centred", blank), steps)
+    return Prepared(steps.get("centred", blank), steps, box)
 
 
 def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
@@ -86,88 +150,6 @@ def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
         size = [max(1, round(side / factor)) for side in picture.size]
         picture = picture.resize(size, Image.Resampling.BOX)
     return np.asarray(picture)
-
-
-def _ink(grey: np.ndarray) -> np.ndarray:
-    """How much ink each pixel has, 0 to 1; all 0 if nothing stands out from the paper."""
-    # A blur removes the texture of the paper and spares the strokes; small images get none.
-    grey = ndimage.gaussian_filter(grey, max(grey.shape) // 100 / 3)
-    level = (grey - _light(grey)).astype(np.float32)
-    if (_thumbnail(level, 32) ** 3).sum() > 0:  # what differs most from the paper is lighter
-        level = -level
-    darkness = _paper(level) - level
-    # The paper's texture is assumed normal: a quarter of it lies below -0.67 standard deviations, a
-    # twentieth below -1.64. Quantiles this low are paper even if ink covers half the picture.
-    low, quarter = np.quantile(darkness, (0.05, 0.25))
-    darkness = darkness - quarter - (0.67 + NOISE_WIDTHS) * (quarter - low)
-    strong = darkness[darkness > max(darkness.max() / 2, LEAST_CONTRAST)]
-    if len(strong) == 0:
-        return np.zeros_like(grey)
-    return (darkness / np.median(strong)).clip(0, 1)
-
-
-def _ink_of_thumbnail(grey: np.ndarray) -> np.ndarray:
-    """The same for an image too small for shadows, texture or specks: the rarer level is ink."""
-    low, high = grey.min(), grey.max()
-    if high - low < LEAST_CONTRAST:
-        return np.zeros_like(grey)
-    share = (grey - low) / (high - low)
-    return share if share.mean() < 0.5 else 1 - share
-
-
-def _light(grey: np.ndarray) -> np.ndarray:
-    """How light the paper is, judged by the edge of the picture, most of which is paper.
-
-    A surface is fitted to the edge: flat, then sloped, then curved. Each fit after the first leaves
-    out the half that fitted the previous one worst, since it may be ink.
-    """
-    levels = _thumbnail(grey, 32)
-    edge = np.ones(levels.shape, bool)
-    edge[1:-1, 1:-1] = False
-    terms, levels = _terms(levels.shape)[edge.ravel()], levels[edge]
-    misfit = levels - np.median(levels)
-    for num_terms in (3, 6):
-        fitting = np.argsort(np.abs(misfit))[: len(levels) // 2 + 1]
-        weights = np.linalg.lstsq(terms[fitting, :num_terms], levels[fitting], rcond=None)[0]
-        misfit = levels - terms[:, :num_terms] @ weights
-    return (_terms(grey.shape) @ weights).reshape(grey.shape).clip(grey.min(), grey.max())
-
-
-def _terms(shape: tuple[int, int]) -> np.ndarray:
-    """1, x, y and their products at the centre of each pixel: (pixels, 6)."""
-    y, x = (np.indices(shape).reshape(2, -1) + 0.5) / np.array(shape)[:, None]
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
-
-
-def _paper(level: np.ndarray) -> np.ndarray:
-    """The paper with its dark ink removed: uneven light, shadows and stains remain.
-
-    This is a morphological closing: only what is dark over a whole window stays dark.
-    """
-    small = _thumbnail(level, 64)  # shrinking averages the paper's texture away
-    window = 2 * round(PAPER_WINDOW * min(small.shape) / 2) + 1
-    # The picture is mirrored at its edges, so a window there sees what it would if it ended there.
-    paper = ndimage.grey_closing(small, window)
-    paper = ndimage.gaussian_filter(paper, window / 6, mode="nearest")
-    return np.asarray(Image.fromarray(paper).resize(level.shape[::-1], Image.Resampling.BILINEAR))
-
-
-def _thumbnail(grey: np.ndarray, size: int) -> np.ndarray:
-    small = Image.fromarray(grey)
-    small.thumbnail((size, size), Image.Resampling.BOX)
-    return np.asarray(small)
-
-
-def _without_specks(ink: np.ndarray) -> np.ndarray:
-    """Drop separate pieces with little of the ink, and those as pale as a shadow."""
-    reach = 1 + max(ink.shape) // 80  # bridges the gaps in a faint line
-    near = ndimage.maximum_filter(ink > 0.3, 2 * reach + 1)
-    pieces, _ = ndimage.label(near)
-    masses = np.bincount(pieces.ravel(), ink.ravel())
-    kept = np.bincount(pieces.ravel(), ink.ravel() >= PALE) > 0
-    kept &= masses >= SPECK * masses.sum()
-    kept[0] = False  # the paper
-    return ink * kept[pieces]
 
 
 def _scaled(ink: np.ndarray) -> np.ndarray:
