@@ -1,13 +1,22 @@
 """The recurrent networks: an image read as a sequence of 28 rows of 28 pixels, top to bottom.
 
-``RowReader`` does the work; ``RNN``, ``GRU``, ``LSTM`` and ``BiLSTM`` name their cell and the
-directions they read in. Input and output are those of ``network.CNN``.
+``RowReader`` does the work; ``RNN``, ``GRU``, ``LSTM``, ``BiLSTM`` and ``MinGRU`` name their cell
+and the directions they read in. They can also read upwards, or the columns, or what convolutions
+make of the image; ``RowsAndColumns`` puts two of them side by side. Input and output are those of
+``network.CNN``.
 """
 
 import torch
 from torch import nn
 
 from network import Normalize
+
+# How images (N, 1, 28, 28) are turned so that what is to be read comes row by row from the top.
+ORDERS = {
+    "rows": lambda images: images,
+    "rows from the bottom": lambda images: images.flip(2),
+    "columns": lambda images: images.transpose(2, 3),
+}
 
 
 class RowReader(nn.Module):
@@ -20,11 +29,19 @@ class RowReader(nn.Module):
     Args:
         hidden_size: units of each layer and direction.
         num_layers: recurrent layers, each reading the states of the one below.
-        dropout: probability that a state is dropped on its way to the layer above, in training.
+        dropout: probability that a state is dropped on its way to the layer above, in training;
+            the classifier is the topmost layer.
         num_classes: number of logits; 11 for the ten digits and "no digit".
+        order: what is read first; a name in ``ORDERS``.
+        channels: feature maps of each 3x3 convolution in front of the recurrence. Pooling halves
+            the last maps, and the network reads their 14 rows, all channels of a row at once.
+        every_row: train on the mean loss of the answers after each row, not on the last alone.
+
+    Raises:
+        ValueError: the order is unknown, or a bidirectional network is to answer at every row.
     """
 
-    cell: type[nn.RNNBase]
+    cell: type[nn.Module]
     bidirectional = False
 
     def __init__(
@@ -33,51 +50,74 @@ class RowReader(nn.Module):
         num_layers: int = 2,
         dropout: float = 0.0,
         num_classes: int = 10,
+        order: str = "rows",
+        channels: tuple[int, ...] = (),
+        every_row: bool = False,
     ):
         super().__init__()
+        if order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
+        if every_row and self.bidirectional:
+            raise ValueError("a bidirectional network has read every row before it answers")
         self.arguments = {
             "hidden_size": hidden_size,
             "num_layers": num_layers,
             "dropout": dropout,
             "num_classes": num_classes,
+            "order": order,
+            "channels": channels,
+            "every_row": every_row,
         }
+        self.order, self.every_row = order, every_row
         self.normalize = Normalize()
-        self.recurrent = self.cell(
-            input_size=28,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            batch_first=True,
-            dropout=dropout,
-            bidirectional=self.bidirectional,
-        )
+        self.front = _convolutions_in_front(channels)
+        inputs = 14 * channels[-1] if channels else 28
+        self.recurrent = self._recurrent_layers(inputs, hidden_size, num_layers, dropout)
         self.num_directions = 2 if self.bidirectional else 1
         self.norm = nn.LayerNorm(hidden_size * self.num_directions, elementwise_affine=False)
+        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden_size * self.num_directions, num_classes)
-        _start_orthogonal(self.recurrent)
+        if isinstance(self.recurrent, nn.RNNBase):
+            _start_orthogonal(self.recurrent)
+
+    def _recurrent_layers(self, inputs: int, size: int, layers: int, dropout: float) -> nn.Module:
+        options = {"batch_first": True, "dropout": dropout if layers > 1 else 0.0}
+        return self.cell(inputs, size, layers, bidirectional=self.bidirectional, **options)
+
+    def sequence(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what is read: (N, 28, 28) pixels, or (N, 14, 14 * channels[-1]) feature maps."""
+        maps = self.front(ORDERS[self.order](self.normalize(images)))  # (N, channels, rows, width)
+        return maps.transpose(1, 2).flatten(2)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the final hidden state (N, hidden_size * directions) that is classified."""
-        rows = self.normalize(images).squeeze(1)  # (N, 28 rows, 28 pixels)
-        _, state = self.recurrent(rows)
+        _, state = self.recurrent(self.sequence(images))
         hidden = state[0] if isinstance(state, tuple) else state  # (layers * directions, N, hidden)
         # The last layer's final state of each direction. The backward one ends at the first row:
         # its output at the last row would have seen that row only.
         return self.norm(torch.cat(list(hidden[-self.num_directions :]), dim=1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, num_classes) for float images (N, 1, 28, 28) in [0, 1]."""
-        return self.classifier(self.features(images))
+        """Return logits (N, num_classes) for float images (N, 1, 28, 28) in [0, 1].
+
+        In training with ``every_row`` they are those of ``mean_loss_logits``, one more.
+        """
+        if self.training and self.every_row:
+            return mean_loss_logits(self.logits_by_row(images))
+        return self.classifier(self.dropout(self.features(images)))
 
     def logits_by_row(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (N, 28, num_classes): what the network would answer after each row.
+
+        Behind convolutions the rows are the 14 of the feature maps.
 
         Raises:
             ValueError: the network is bidirectional, so it has no answer before the last row.
         """
         if self.bidirectional:
             raise ValueError("a bidirectional network has read every row before it answers")
-        states, _ = self.recurrent(self.normalize(images).squeeze(1))  # (N, 28, hidden)
-        return self.classifier(self.norm(states))
+        states, _ = self.recurrent(self.sequence(images))  # (N, 28, hidden)
+        return self.classifier(self.dropout(self.norm(states)))
 
 
 class RNN(RowReader):
@@ -106,6 +146,153 @@ class BiLSTM(RowReader):
 
     cell = nn.LSTM
     bidirectional = True
+
+
+class MinimalGRU(nn.Module):
+    """Gated layers whose gates do not look at the state (Feng et al. 2024, arXiv 2410.01201).
+
+    With gate z and candidate c both linear in a layer's input, its state is
+    h_t = (1 - z_t) h_(t-1) + z_t c_t. No gate waits for the state before it, so a scan
+    computes all steps of a layer at once. Gates start with memories of 1 to ``longest_memory`` steps
+    (Tallec and Ollivier 2018, https://arxiv.org/abs/1804.11188).
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int, dropout: float, longest_memory=28
+    ):
+        super().__init__()
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(nn.Linear(size, 2 * hidden_size) for size in sizes)
+        self.dropout = nn.Dropout(dropout)
+        for layer in self.layers:
+            nn.init.zeros_(layer.bias)
+            layer.bias.data[:hidden_size].uniform_(1, longest_memory).log_().neg_()
+
+    def forward(self, sequence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the last layer's states (N, steps, hidden_size), and its last one (1, N, ...)."""
+        for index, layer in enumerate(self.layers):
+            below = self.dropout(sequence) if index else sequence
+            gate, candidate = layer(below).float().chunk(2, dim=2)  # bfloat16 would forget
+            write = gate.sigmoid()
+            sequence = Scan.apply(1 - write, write * candidate)
+        return sequence, sequence[None, :, -1]
+
+
+class Scan(torch.autograd.Function):
+    """All states h_t = keep_t * h_(t-1) + add_t at once, from h_0 = 0, and their gradient.
+
+    The gradient with respect to ``add`` is the same recurrence, from the last step to the first.
+    """
+
+    @staticmethod
+    def forward(ctx, keep: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
+        """Return the states, of the shape of ``keep`` and ``add``, float (N, steps, size)."""
+        states = scan(keep, add)
+        ctx.save_for_backward(keep, states)
+        return states
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the gradients with respect to ``keep`` and ``add``."""
+        keep, states = ctx.saved_tensors
+        later = nn.functional.pad(keep[:, 1:], (0, 0, 0, 1))
+        of_add = scan(later.flip(1), gradient.flip(1)).flip(1)
+        return of_add * nn.functional.pad(states[:, :-1], (0, 0, 1, 0)), of_add
+
+
+def scan(keep: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
+    """Return the states of ``Scan``, by a number of operations that is logarithmic in the steps.
+
+    Two steps in a row are one step of the same form: from pairs come fours, from these eights, and
+    so on; then the steps between are filled in (Brent and Kung 1982). Where ``keep`` is from 0 to
+    1, nothing can overflow.
+    """
+    keep, states, strides = keep.clone(), add.clone(), [1]
+    while strides[-1] < states.shape[1]:
+        stride = strides[-1]
+        right = slice(2 * stride - 1, None, 2 * stride)  # the last step of each pair
+        left = slice(stride - 1, states.shape[1] - stride, 2 * stride)
+        states[:, right].addcmul_(keep[:, right], states[:, left])
+        keep[:, right].mul_(keep[:, left])
+        strides.append(2 * stride)
+    for stride in reversed(strides):
+        between = slice(3 * stride - 1, None, 2 * stride)
+        before = slice(2 * stride - 1, states.shape[1] - stride, 2 * stride)
+        states[:, between].addcmul_(keep[:, between], states[:, before])
+    return states
+
+
+class MinGRU(RowReader):
+    """Minimal gated recurrent units, all steps at once. Arguments: see ``RowReader``."""
+
+    def _recurrent_layers(self, inputs: int, size: int, layers: int, dropout: float) -> nn.Module:
+        return MinimalGRU(inputs, size, layers, dropout)
+
+
+class RowsAndColumns(nn.Module):
+    """Two GRUs side by side, one for the rows and one for the columns; both states are classified.
+
+    Arguments: see ``RowReader``; ``hidden_size`` and ``channels`` are those of each.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        num_classes: int = 10,
+        channels: tuple[int, ...] = (),
+    ):
+        super().__init__()
+        reader = {
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "num_classes": num_classes,
+            "channels": channels,
+        }
+        self.arguments = reader
+        self.readers = nn.ModuleList(GRU(**reader, order=order) for order in ("rows", "columns"))
+        for gru in self.readers:
+            gru.classifier = nn.Identity()  # there is one for both
+        self.classifier = nn.Linear(2 * hidden_size, num_classes)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the final states (N, 2 * hidden_size) of the two."""
+        return torch.cat([reader(images) for reader in self.readers], dim=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, num_classes) for float images (N, 1, 28, 28) in [0, 1]."""
+        return self.classifier(self.features(images))
+
+
+def mean_loss_logits(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits whose cross-entropy with a label is the mean over the rows of theirs.
+
+    They are the mean log-probabilities. Probabilities made of these do not sum to one where the
+    rows disagree; what is missing goes to one more class, which is never the label.
+
+    Args:
+        logits: (N, rows, classes).
+
+    Returns:
+        float32, shape (N, classes + 1).
+    """
+    mean = logits.float().log_softmax(2).mean(1)
+    missing = 1 - mean.exp().sum(1, keepdim=True)
+    return torch.cat([mean, missing.clamp(min=1e-6).log()], dim=1)
+
+
+def _convolutions_in_front(channels: tuple[int, ...]) -> nn.Module:
+    """3x3 convolutions, each normalised and followed by ReLU, and pooling after the last."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip((1, *channels), channels, strict=False):
+        # No bias: batch normalisation would subtract it again.
+        layers += [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)]
+        layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+    if channels:
+        layers.insert(-1, nn.MaxPool2d(2))  # ReLU then has a quarter of the values to process
+    return nn.Sequential(*layers)
 
 
 def _start_orthogonal(recurrent: nn.RNNBase) -> None:

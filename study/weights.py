@@ -13,13 +13,14 @@ import torchvision
 from torch import nn
 
 from network import CNN, DeepCNN, Ensemble
-from rnns import GRU, LSTM, RNN, BiLSTM
+from rnns import GRU, LSTM, RNN, BiLSTM, MinGRU, RowsAndColumns
 from study.files import write_whole
 
 # The networks that a weights file may name: your own, too. They are looked up here and never
 # imported by name, so that a file from a stranger cannot run code.
 NETWORKS = {
-    network.__name__: network for network in (CNN, DeepCNN, Ensemble, RNN, GRU, LSTM, BiLSTM)
+    network.__name__: network
+    for network in (CNN, DeepCNN, Ensemble, RNN, GRU, LSTM, BiLSTM, MinGRU, RowsAndColumns)
 }
 FILE_FORMAT = "mnist-study-1"
 
