@@ -148,85 +148,69 @@ class BiLSTM(RowReader):
     bidirectional = True
 
 
-class MinimalGRU(nn.Module):
-    """Gated layers whose gates do not look at the state (Feng et al. 2024, arXiv 2410.01201).
-
-    With gate z and candidate c both linear in a layer's input, its state is
-    h_t = (1 - z_t) h_(t-1) + z_t c_t. No gate waits for the state before it, so a scan
-    computes all steps of a layer at once. Gates start with memories of 1 to ``longest_memory`` steps
-    (Tallec and Ollivier 2018, https://arxiv.org/abs/1804.11188).
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int, dropout: float, longest_memory=28
-    ):
-        super().__init__()
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(nn.Linear(size, 2 * hidden_size) for size in sizes)
-        self.dropout = nn.Dropout(dropout)
-        for layer in self.layers:
-            nn.init.zeros_(layer.bias)
-            layer.bias.data[:hidden_size].uniform_(1, longest_memory).log_().neg_()
-
-    def forward(self, sequence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the last layer's states (N, steps, hidden_size), and its last one (1, N, ...)."""
-        for index, layer in enumerate(self.layers):
-            below = self.dropout(sequence) if index else sequence
-            gate, candidate = layer(below).float().chunk(2, dim=2)  # bfloat16 would forget
-            write = gate.sigmoid()
-            sequence = Scan.apply(1 - write, write * candidate)
-        return sequence, sequence[None, :, -1]
-
-
-class Scan(torch.autograd.Function):
-    """All states h_t = keep_t * h_(t-1) + add_t at once, from h_0 = 0, and their gradient.
-
-    The gradient with respect to ``add`` is the same recurrence, from the last step to the first.
-    """
-
-    @staticmethod
-    def forward(ctx, keep: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
-        """Return the states, of the shape of ``keep`` and ``add``, float (N, steps, size)."""
-        states = scan(keep, add)
-        ctx.save_for_backward(keep, states)
-        return states
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the gradients with respect to ``keep`` and ``add``."""
-        keep, states = ctx.saved_tensors
-        later = nn.functional.pad(keep[:, 1:], (0, 0, 0, 1))
-        of_add = scan(later.flip(1), gradient.flip(1)).flip(1)
-        return of_add * nn.functional.pad(states[:, :-1], (0, 0, 1, 0)), of_add
-
-
-def scan(keep: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
-    """Return the states of ``Scan``, by a number of operations that is logarithmic in the steps.
-
-    Two steps in a row are one step of the same form: from pairs come fours, from these eights, and
-    so on; then the steps between are filled in (Brent and Kung 1982). Where ``keep`` is from 0 to
-    1, nothing can overflow.
-    """
-    keep, states, strides = keep.clone(), add.clone(), [1]
-    while strides[-1] < states.shape[1]:
-        stride = strides[-1]
-        right = slice(2 * stride - 1, None, 2 * stride)  # the last step of each pair
-        left = slice(stride - 1, states.shape[1] - stride, 2 * stride)
-        states[:, right].addcmul_(keep[:, right], states[:, left])
-        keep[:, right].mul_(keep[:, left])
-        strides.append(2 * stride)
-    for stride in reversed(strides):
-        between = slice(3 * stride - 1, None, 2 * stride)
-        before = slice(2 * stride - 1, states.shape[1] - stride, 2 * stride)
-        states[:, between].addcmul_(keep[:, between], states[:, before])
-    return states
-
-
 class MinGRU(RowReader):
-    """Minimal gated recurrent units, all steps at once. Arguments: see ``RowReader``."""
+    """Minimal gated recurrent units (Feng et al. 2024). Arguments: see ``RowReader``."""
 
     def _recurrent_layers(self, inputs: int, size: int, layers: int, dropout: float) -> nn.Module:
         return MinimalGRU(inputs, size, layers, dropout)
+
+
+class MinimalGRU(nn.Module):
+    """Layers h_t = (1 - z_t) h_(t-1) + z_t c_t whose gate z and candidate c do not look at the
+    state, so that all steps are computed at once (https://arxiv.org/abs/2410.01201). Gates start
+    with memories of 1 to ``longest`` steps (Tallec and Ollivier 2018, arXiv 1804.11188).
+    """
+
+    def __init__(self, inputs: int, size: int, layers: int, dropout: float, longest: int = 28):
+        super().__init__()
+        widths = [inputs] + [size] * (layers - 1)
+        self.layers = nn.ModuleList(nn.Linear(width, 2 * size) for width in widths)
+        self.dropout = nn.Dropout(dropout)
+        for layer in self.layers:
+            nn.init.zeros_(layer.bias)
+            layer.bias.data[:size].uniform_(1, longest).log_().neg_()
+
+    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the last layer's states (N, steps, size), and the last of them (1, N, size)."""
+        for index, layer in enumerate(self.layers):
+            below = self.dropout(states) if index else states
+            gate, candidate = layer(below).float().chunk(2, dim=2)  # bfloat16 would forget
+            gate = gate.sigmoid()
+            states = Scan.apply(1 - gate, gate * candidate)
+        return states, states[None, :, -1]
+
+
+class Scan(torch.autograd.Function):
+    """``scan`` with its gradient, which is the same recurrence from the last step to the first."""
+
+    @staticmethod
+    def forward(ctx, keep, add):
+        ctx.save_for_backward(keep, states := scan(keep, add))
+        return states
+
+    @staticmethod
+    def backward(ctx, gradient):
+        keep, states = (nn.functional.pad(x, (0, 0, 1, 1)) for x in ctx.saved_tensors)
+        of_add = scan(keep[:, 2:].flip(1), gradient.flip(1)).flip(1)
+        return of_add * states[:, :-2], of_add
+
+
+def scan(keep: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
+    """Return the states h_t = keep_t * h_(t-1) + add_t from h_0 = 0, all float (N, steps, size).
+
+    Two steps make one of the same form, two of these another, and so on; then the states between
+    are filled in (Brent and Kung 1982). Where 0 <= keep <= 1, nothing overflows.
+    """
+    keep, states, steps = keep.clone(), add.clone(), add.shape[1]
+    strides = [2**level for level in range(steps.bit_length())]
+    pairs = [(stride, stride) for stride in strides]
+    for first, stride in pairs + [(2 * stride, stride) for stride in reversed(strides)]:
+        left = slice(first - 1, steps - stride, 2 * stride)
+        right = slice(first + stride - 1, None, 2 * stride)
+        states[:, right].addcmul_(keep[:, right], states[:, left])
+        if first == stride:
+            keep[:, right].mul_(keep[:, left])
+    return states
 
 
 class RowsAndColumns(nn.Module):

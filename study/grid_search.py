@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import psutil
+import torch
 from loky import get_reusable_executor, process_executor
 from sklearn.model_selection import ParameterGrid
 from torch import nn
@@ -147,9 +148,13 @@ def load_model(run: pd.Series) -> nn.Module:
     return weights.load_model(Path(run["folder"]) / "model.pt")
 
 
-def keep(run: pd.Series, path: str | Path) -> None:
-    """Copy the weights file of one row of the table to ``path``, unless it has those weights."""
-    weights.keep(path, (Path(run["folder"]) / "model.pt").read_bytes())
+def keep(run: pd.Series, path: str | Path, images: torch.Tensor | None = None) -> None:
+    """Copy the weights file of one row of the table to ``path``, unless it has those weights.
+
+    With images, uint8 (N, 28, 28), it gets 16-bit weights where no answer to these changes.
+    """
+    content = (Path(run["folder"]) / "model.pt").read_bytes()
+    weights.keep(path, content if images is None else weights.halve(content, images))
 
 
 def _points(grid: dict | list[dict]) -> list[dict]:

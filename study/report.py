@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from network import Ensemble
+from rnns import RowReader
 from study import evaluation
 from study.files import write_between
 
@@ -30,6 +31,11 @@ NAMES = {
     "gru": "GRU",
     "lstm": "LSTM",
     "bilstm": "BiLSTM",
+    "rnn_augmented": "RNN, augmented",
+    "gru_augmented": "GRU, augmented",
+    "lstm_augmented": "LSTM, augmented",
+    "bilstm_augmented": "BiLSTM, augmented",
+    "best_reader": "best reader of rows",
 }
 # How a number of the results is written.
 FORMATS = (
@@ -52,7 +58,8 @@ def names(files: Sequence[str]) -> dict[str, str]:
 
 def family(model: nn.Module) -> str:
     """Return "ensemble", "recurrent", "convolutional" or "other", by the layers of a network."""
-    kinds = {"ensemble": Ensemble, "recurrent": nn.RNNBase, "convolutional": nn.Conv2d}
+    recurrent = (nn.RNNBase, RowReader)
+    kinds = {"ensemble": Ensemble, "recurrent": recurrent, "convolutional": nn.Conv2d}
     found = (name for name in kinds if any(isinstance(x, kinds[name]) for x in model.modules()))
     return next(found, "other")
 

@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from study.plots import style
 from study.plots.images import draw_images
 
-__all__ = ["accuracy_by_row", "class_frequencies", "distance_histograms", "learning_curves"]
-__all__ += ["refusal", "validation_curves", "waterfall"]
+__all__ = ["accuracy_by_minute", "accuracy_by_row", "class_frequencies", "distance_histograms"]
+__all__ += ["learning_curves", "refusal", "validation_curves", "waterfall"]
 
 
 def learning_curves(
@@ -64,6 +64,21 @@ def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure
         ax.plot(range(1, len(values) + 1), 100 * values, label=name, **look)
     ax.axhline(10, color=style.GREY, lw=1, label="guessing")
     ax.set(xlabel="rows read, from the top", ylabel="accuracy (%)", ylim=(0, 101), xlim=(1, 28))
+    ax.grid()
+    style.legend_below(figure)
+    return figure
+
+
+def accuracy_by_minute(runs: dict[str, pd.DataFrame], title: str) -> plt.Figure:
+    """Draw the validation accuracy (0 to 1) after each epoch over the minutes of training, by name
+    of a run: columns ``minutes`` and ``valid_accuracy``.
+    """
+    figure, (ax,) = style.canvas(height=4.6, title=title)
+    marked = zip(runs.items(), style.LOOKS, style.MARKERS, strict=False)
+    for (name, run), look, marker in marked:
+        ax.plot(run["minutes"], 100 * run["valid_accuracy"], marker=marker, label=name, **look)
+    ax.set(xlabel="minutes of training", ylabel="validation accuracy (%)", ylim=(0, 101))
+    ax.set_xlim(0, None)
     ax.grid()
     style.legend_below(figure)
     return figure

@@ -31,27 +31,34 @@ def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure
     return figure
 
 
-def cost(results: pd.DataFrame, families: Mapping[str, str], title: str) -> plt.Figure:
-    """Draw test accuracy over the number of parameters, and over the seconds of training. Each
-    point bears its model's name, in the colour of its family. The results have a row for each
-    model, as ``visualizations/results.csv``; a family is perhaps "recurrent".
+def cost(
+    results: pd.DataFrame,
+    families: Mapping[str, str],
+    title: str,
+    columns: Sequence[str] = ("parameters", "training seconds"),
+    images: str = "test",
+) -> plt.Figure:
+    """Draw the accuracy on test ``images``, or others, over each of the columns. Each point bears
+    its model's name, in the colour of its family. The results have a row for each model, as
+    ``visualizations/results.csv``; a family is perhaps "recurrent".
     """
     family = results["model"].map(families)
     palette = dict(zip(family.unique(), style.COLOURS, strict=False))
     colours = list(family.map(palette))
-    low, middle, high = (100 * results[f"test {end}"] for end in ("low", "accuracy", "high"))
-    figure, axes = style.canvas(2, 1, height=4 + 0.3 * len(results), title=title)
+    low, middle, high = (100 * results[f"{images} {end}"] for end in ("low", "accuracy", "high"))
+    height = 1 + len(columns) * (1.5 + 0.15 * len(results))
+    figure, axes = style.canvas(len(columns), 1, height=height, title=title)
     style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
-    columns = {"parameters": EngFormatter(sep=""), "training seconds": "{x:g}"}
+    formats = {"parameters": EngFormatter(sep="")}
     results = results.assign(**results[list(columns)].clip(lower=1))  # 0 has no logarithm
-    for ax, (column, fmt) in zip(axes, columns.items(), strict=True):
+    for ax, column in zip(axes, columns, strict=True):
         x = results[column]
         ax.vlines(x, low, high, colors=colours, lw=1, alpha=0.6)
         ax.scatter(x, middle, s=45, c=colours, zorder=3)
         margin = max(2, (x.max() / x.min()) ** 0.2)  # room for names
         ax.set(xscale="log", xlim=(x.min() / margin, x.max() * margin))
-        ax.set(xlabel=f"{column} (log scale)", ylabel="test accuracy,\n95 % interval (%)")
-        style.plain_ticks(ax.xaxis, fmt)
+        ax.set(xlabel=f"{column} (log scale)", ylabel=f"{images} accuracy,\n95 % interval (%)")
+        style.plain_ticks(ax.xaxis, formats.get(column, "{x:g}"))
         ax.grid()
     figure.draw_without_rendering()  # names are placed on the final layout
     for ax, column in zip(axes, columns, strict=True):
