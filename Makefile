@@ -1,7 +1,7 @@
 # Every target works first on a fresh clone: it makes .venv and installs what it needs.
 
 SHORT = data_exploration train train_with_validation train_with_rnns results
-LONG = train_with_augmentation robustness draw_a_digit results
+LONG = train_with_augmentation sequences robustness draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # A bar that wrote its line several times leaves the last one: streams are coalesced at the end.
@@ -26,16 +26,17 @@ define execute
 	@echo "numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long app page app-picture test lint benchmark benchmark-cluster tensorboard clean
+.PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-cluster tensorboard clean
 
 help:
 	@echo "make run          train everything but the augmented and robust networks: execute the notebooks in place"
-	@echo "make long         train the augmented and robust networks, set the page's threshold (hours; resumable)"
+	@echo "make long         train the augmented and robust networks and the readers of sequences (hours; resumable)"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make page         write docs/draw.html, the page that needs no server, from its model"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure training speed, the page under load, and the time to 99 %"
+	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
@@ -84,6 +85,10 @@ benchmark: .venv/study
 	$(BIN)/python -m benchmarks.time_to_99 --report benchmarks/README.md \
 		--figure visualizations/time_to_99.png
 	$(BIN)/python -m benchmarks.app_load --report docs/api.md
+
+benchmark-pixels: .venv/study
+	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
+	$(BIN)/python -m benchmarks.pixel_by_pixel --report visualizations/pixel_by_pixel.csv
 
 benchmark-cluster: .venv/cluster
 	@echo "== measuring a Dask cluster on this machine; its row goes to docs/cluster.md"

@@ -76,10 +76,13 @@ RULES_BY_NAMES = {
     "short_images": whole(1),
     "num_train_images": whole(100, 60_000),
     "num_test_images": whole(50, 10_000),
+    "num_parameters": whole(25_000),  # the smallest network with two convolutions in front
     "num_components": whole(2, 784),
     "num_map_images": whole(50),
     "tsne_iterations": whole(250),
-    "search_epochs short_epochs long_epochs deep_epochs small_epochs": FIT["num_epochs"],
+    "search_epochs short_epochs long_epochs best_epochs deep_epochs small_epochs": FIT[
+        "num_epochs"
+    ],
     "num_epochs": by_network(FIT["num_epochs"]),
     "seed split_seed": SEED,
     "drawing_seed": whole(3, 2**32 - 1),  # the robust networks owe something to 0, 1 and 2
@@ -88,6 +91,7 @@ RULES_BY_NAMES = {
     "tsne_perplexity": number(least=1),
     "near_duplicate": number(above=0, below=math.sqrt(2)),
     "valid_fraction ema_decay most_missed digits_refused least_threshold": number(above=0, below=1),
+    "channels": several(whole(1), 2),
     "strengths": several(number(above=0)),
     "elastics": several(number(least=0)),
     "shifts": several(number(above=0, below=28)),

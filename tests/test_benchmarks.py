@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pandas as pd
+
 from conftest import ROOT
 from study.report import machine
 
@@ -83,6 +85,45 @@ def test_time_to_99(tmp_path):
     assert re.fullmatch(r"\d of 2", row["seeds at 99.0% or more"])
     assert re.search(r"batch of 128 +[\d.]+ +1 +[\d.]+", printed)
     assert figure.exists()
+
+
+def test_pixel_by_pixel(tmp_path):
+    """Every run is trained until its time is over, and none that the table has again."""
+    from benchmarks.pixel_by_pixel import SETTINGS, PixelReader
+    from study.evaluation import num_parameters
+
+    table = tmp_path / "pixels.csv"
+    command = [sys.executable, "-m", "benchmarks.pixel_by_pixel", "--report", table]
+    command += ["--minutes", "0.01", "--images", "200"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    runs = pd.read_csv(table)
+    last = runs.dropna(subset="test_accuracy").set_index(["network", "order"])
+    assert set(last.index) == {(n, o) for n in SETTINGS for o in ("plain", "permuted")}
+    assert (last["minutes"] >= 0.01).all() and (runs["valid_accuracy"] <= 1).all()
+    for name, settings in SETTINGS.items():
+        shape = {key: settings[key] for key in ("hidden_size", "num_layers")}
+        count = num_parameters(PixelReader(name, order="plain", **shape))
+        assert (last.loc[name, "parameters"] == count).all() and count <= 100_000
+    runs[runs["network"] == "GRU"].assign(steps=7).to_csv(table, index=False)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    again = pd.read_csv(table)
+    assert (again.loc[again["network"] == "GRU", "steps"] == 7).all()
+    assert set(again["network"]) == set(SETTINGS)
+
+
+def test_pixels_are_read_one_by_one_in_their_order():
+    import torch
+
+    from benchmarks.pixel_by_pixel import ORDERS, PixelReader
+
+    assert sorted(ORDERS["permuted"].tolist()) == ORDERS["plain"].tolist() == list(range(784))
+    images = torch.rand(2, 1, 28, 28)
+    shuffled = images.flatten(2)[:, :, ORDERS["permuted"]].reshape(2, 1, 28, 28)
+    for network in ("GRU", "minGRU"):
+        plain = PixelReader(network, 8, 1, "plain").eval()
+        permuted = PixelReader(network, 8, 1, "permuted").eval()
+        permuted.load_state_dict(plain.state_dict())
+        assert torch.allclose(permuted(images), plain(shuffled), atol=1e-6)
 
 
 def test_run_time(tmp_path):

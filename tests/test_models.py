@@ -12,7 +12,7 @@ from torch import nn
 
 from conftest import ROOT
 from network import CNN, DeepCNN, Ensemble
-from rnns import GRU, BiLSTM
+from rnns import GRU, BiLSTM, MinGRU, RowsAndColumns
 from study import evaluation, report, weights
 
 RESULTS = pd.read_csv(ROOT / "visualizations" / "results.csv").set_index("model", drop=False)
@@ -71,6 +71,8 @@ def test_family_of_a_network():
     assert [report.family(network) for network in networks] == [
         "convolutional", "convolutional", "ensemble", "recurrent", "recurrent", "other"
     ]  # fmt: skip
+    for network in (MinGRU(8), MinGRU(8, channels=(2,)), RowsAndColumns(8, channels=(2,))):
+        assert report.family(network) == "recurrent"
 
 
 def test_row_of_a_model():
@@ -148,6 +150,21 @@ def test_augmented_networks_reach_what_the_study_promises():
     assert int(small[1].replace(",", "")) <= 25_000
     assert float(small[2]) >= 99.40
     assert float(re.search(r"longest training of one network: ([\d.]+) minutes", text)[1]) <= 15
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("RNN", 99.0), ("GRU", 99.45), ("LSTM", 99.45), ("BiLSTM", 99.45), ("best reader", 99.6)],
+)
+def test_readers_of_sequences_reach_what_the_study_promises(name, least):
+    shown = re.search(rf"^{name}, 3 seeds: ([\d.]+)%", printed("sequences.ipynb"), re.M)
+    assert float(shown[1]) >= least
+
+
+def test_readers_of_sequences_take_little_space():
+    names = ("rnn", "gru", "lstm", "bilstm")
+    files = [f"{name}_augmented" for name in names] + ["best_reader"]
+    assert sum((ROOT / "models" / f"{file}.pt").stat().st_size for file in files) <= 4_000_000
 
 
 def test_augmented_models_take_little_space():

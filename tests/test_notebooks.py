@@ -76,6 +76,19 @@ TINY = {
         "search_epochs": 1,
         "num_film_strips": 1,
     },
+    "sequences.ipynb": {
+        "num_parameters": 25_000,
+        "channels": [2, 4],
+        "batch_size": 64,
+        "search_learning_rates": [0.003],
+        "search_epochs": 1,
+        "long_epochs": 1,
+        "best_epochs": 1,
+        "seeds": [0, 1],
+        "num_train_images": 600,
+        "num_test_images": 200,
+        "num_film_strips": 1,
+    },
     "robustness.ipynb": {
         "candidates": {
             "deeper": ["mild", "wide, cutout, top-hat"],
@@ -167,6 +180,7 @@ def execute(repository, monkeypatch):
         ("train.ipynb", "learning_rates"),
         ("train_with_validation.ipynb", "learning_rates"),
         ("train_with_rnns.ipynb", "search_learning_rates"),
+        ("sequences.ipynb", "search_learning_rates"),
     ],
 )
 def test_says_that_no_run_converged(execute, name, setting, rate):
@@ -274,6 +288,7 @@ def test_every_setting_has_a_rule_and_is_refused_by_its_name(name):
         ("train_with_validation.ipynb", {"valid_fraction": 0.9999}, "valid_fraction"),
         ("train_with_augmentation.ipynb", {"num_train_images": 200}, "cnn_settings"),
         ("train_with_rnns.ipynb", {"search_images": 100}, "batch_size"),
+        ("sequences.ipynb", {"num_train_images": 100}, "batch_size"),
         ("data_exploration.ipynb", {"num_train_images": 200}, "num_samples"),
         ("data_exploration.ipynb", {"num_map_images": 80}, "tsne_perplexity"),
     ],

@@ -54,6 +54,25 @@ def cost(models):
     return plots.cost(results(models), models, LONG)
 
 
+def cost_of_time(models):
+    names = {f"test {end}": f"validation {end}" for end in ("low", "accuracy", "high")}
+    table, columns = results(models).rename(columns=names), ["training seconds"]
+    return plots.cost(table, models, LONG, columns=columns, images="validation")
+
+
+def intervals():
+    table = pd.DataFrame({"accuracy": 0.99 + 0.006 * RNG.random(20)}, index=TWENTY)
+    table = table.assign(low=table["accuracy"] - 0.002, high=table["accuracy"] + 0.0015)
+    yield plots.intervals(table, "accuracy on 12000 images, 95 % interval (%)", LONG, "CNN")
+    yield plots.intervals(table.iloc[:3], "accuracy (%)", "Three")
+
+
+def accuracy_by_minute():
+    run = pd.DataFrame({"minutes": [4.1, 8.3, 12.4], "valid_accuracy": [0.113, 0.72, 0.985]})
+    names = [f"{name}, {order}" for name in ("GRU", "minGRU") for order in ("plain", "permuted")]
+    return plots.accuracy_by_minute({name: run + 0.01 * i for i, name in enumerate(names)}, LONG)
+
+
 def differences(models):
     p_values = 10.0 ** RNG.uniform(-5, 0, (len(models), len(models)))
     errors = pd.Series(RNG.integers(30, 150, len(models)), index=list(models))
@@ -203,6 +222,7 @@ def refusal_curves():
 
 
 EXAMPLES = {
+    "accuracy_by_minute": accuracy_by_minute,
     "accuracy_by_class": lambda: by_class(list(MODELS)[:4]),
     "accuracy_by_row": lambda: plots.accuracy_by_row(
         {name: RNG.random(28) for name in ("RNN", "GRU", "LSTM")}, LONG
@@ -211,7 +231,12 @@ EXAMPLES = {
     "class_frequencies": class_frequencies,
     "class_maps": class_maps,
     "confusion_matrices": confusion_matrices,
-    "cost": lambda: [cost(MODELS), cost(TWENTY), cost({"CNN": "convolutional"})],
+    "cost": lambda: [
+        cost(MODELS),
+        cost(TWENTY),
+        cost({"CNN": "convolutional"}),
+        cost_of_time(TWENTY),
+    ],
     "differences": lambda: [differences(MODELS), differences(TWENTY), differences(["CNN", "RNN"])],
     "distance_histograms": distance_histograms,
     "dots": dots,
@@ -221,6 +246,7 @@ EXAMPLES = {
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
+    "intervals": intervals,
     "learning_curves": learning_curves,
     "refusal": refusal,
     "refusal_curves": refusal_curves,

@@ -1,14 +1,26 @@
-"""The recurrent networks: sizes, order of the rows, both directions."""
+"""The recurrent networks: sizes, order of reading, both directions, scan, early answers."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from rnns import GRU, LSTM, RNN, BiLSTM
+from rnns import (
+    GRU,
+    LSTM,
+    ORDERS,
+    RNN,
+    BiLSTM,
+    MinGRU,
+    MinimalGRU,
+    RowsAndColumns,
+    Scan,
+    mean_loss_logits,
+)
 from study.evaluation import num_parameters
 
-NETWORKS = [RNN, GRU, LSTM, BiLSTM]
+NETWORKS = [RNN, GRU, LSTM, BiLSTM, MinGRU]
 
 
 @pytest.fixture
@@ -33,6 +45,9 @@ def test_logits_and_features(network, images):
         "num_layers": 3,
         "dropout": 0.0,
         "num_classes": 10,
+        "order": "rows",
+        "channels": (),
+        "every_row": False,
     }
     assert network(hidden_size=16, num_classes=11)(images).shape == (3, 11)
 
@@ -56,7 +71,7 @@ def test_every_row_counts_and_so_does_their_order(network, images):
     assert not torch.allclose(model(images.flip(2)), before)
 
 
-@pytest.mark.parametrize("network", [RNN, GRU, LSTM])
+@pytest.mark.parametrize("network", [RNN, GRU, LSTM, MinGRU])
 def test_rows_are_read_from_the_top(network, images):
     """What was answered after a row does not depend on the rows below it."""
     model = network(hidden_size=16).eval()
@@ -99,8 +114,159 @@ def test_bilstm_has_no_answer_before_the_last_row(images):
         BiLSTM(hidden_size=4).logits_by_row(images)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [RNN, GRU, LSTM, BiLSTM])
 def test_recurrent_weights_start_orthogonal(network):
     weight = network(hidden_size=16).recurrent.weight_hh_l0
     for gate in weight.split(16):
         assert torch.allclose(gate @ gate.T, torch.eye(16), atol=1e-5)
+
+
+@pytest.mark.parametrize(("order", "turn"), [
+    ("rows from the bottom", lambda images: images.flip(2)),
+    ("columns", lambda images: images.transpose(2, 3)),
+])  # fmt: skip
+@pytest.mark.parametrize("channels", [(), (4,)])
+def test_order_is_what_a_turned_image_shows_row_by_row(order, turn, channels, images):
+    reader = GRU(hidden_size=16, channels=channels).eval()
+    turned = GRU(hidden_size=16, channels=channels, order=order).eval()
+    turned.load_state_dict(reader.state_dict())
+    assert torch.allclose(turned(images), reader(turn(images)), atol=1e-6)
+    assert not torch.allclose(turned(images), reader(images), atol=1e-4)
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="order must be one of rows, rows from"):
+        GRU(order="diagonal")
+    with pytest.raises(ValueError, match="bidirectional"):
+        BiLSTM(hidden_size=4, every_row=True)
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, RowsAndColumns])
+@pytest.mark.parametrize("channels", [(4,), (4, 6)])
+def test_convolutions_in_front(network, channels, images):
+    """Row k of the maps is read k-th and sees rows 2k - 1 to 2k + 2 of the image, or one more."""
+    model = network(hidden_size=16, channels=channels).eval()
+    assert model(images).shape == (3, 10)
+    if network is RowsAndColumns or network is BiLSTM:
+        return
+    by_row = model.logits_by_row(images)
+    assert by_row.shape == (3, 14, 10)
+    changed = images.clone()
+    changed[:, :, 20:] = 0
+    same = torch.isclose(model.logits_by_row(changed), by_row, atol=1e-6).all(2).all(0)
+    assert same[:9].all() and not same[9:].any()
+
+
+def test_rows_and_columns_are_read_by_two_networks(images):
+    model = RowsAndColumns(hidden_size=16).eval()
+    features = model.features(images)
+    assert features.shape == (3, 32)
+    one = GRU(hidden_size=16).eval()
+    for half, order in zip(features.split(16, dim=1), ("rows", "columns"), strict=True):
+        weights = model.readers[0 if order == "rows" else 1].recurrent.state_dict()
+        one.recurrent.load_state_dict(weights)
+        turned = ORDERS[order](images)
+        assert torch.allclose(one.features(turned), half, atol=1e-6)
+    model.train()
+    F.cross_entropy(model(images), torch.tensor([1, 2, 3])).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def one_by_one(keep, add):
+    """The states of ``Scan``, step by step."""
+    states = [torch.zeros_like(add[:, 0])]
+    for step in range(add.shape[1]):
+        states.append(keep[:, step] * states[-1] + add[:, step])
+    return torch.stack(states[1:], dim=1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 28, 31, 784])
+def test_scan_and_its_gradient_are_those_of_one_step_after_the_other(steps):
+    torch.manual_seed(steps)
+    keep = torch.rand(3, steps, 4, dtype=torch.double, requires_grad=True)
+    add = torch.randn(3, steps, 4, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(3, steps, 4, dtype=torch.double)
+    results = []
+    for states in (Scan.apply(keep, add), one_by_one(keep, add)):
+        results.append((states, *torch.autograd.grad((states * weight).sum(), (keep, add))))
+    for parallel, sequential in zip(*results, strict=True):
+        assert torch.allclose(parallel, sequential, rtol=0, atol=1e-12)
+
+
+def test_scan_leaves_its_arguments_alone_and_stays_finite():
+    keep, add = torch.full((1, 784, 2), 1e-30), torch.full((1, 784, 2), 1e30)
+    keep[..., 1] = 1
+    before = keep.clone(), add.clone()
+    states = Scan.apply(keep, add)
+    assert torch.equal(keep, before[0]) and torch.equal(add, before[1])
+    assert torch.allclose(states[0, -1], torch.tensor([1e30, 784e30]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("low", [False, True])
+def test_minimal_gru_is_the_recurrence_of_its_paper(low):
+    """Layer by layer and step by step, also where the linear layers compute in bfloat16."""
+    torch.manual_seed(0)
+    layers = MinimalGRU(28, 16, 3, dropout=0.0)
+    rows = torch.randn(2, 28, 28)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+        states, last = layers(rows)
+        below = rows
+        for layer in layers.layers:
+            gate, candidate = layer(below).float().chunk(2, dim=2)
+            state, outputs = torch.zeros(2, 16), []
+            for step in range(28):
+                state = torch.lerp(state, candidate[:, step], gate[:, step].sigmoid())
+                outputs.append(state)
+            below = torch.stack(outputs, dim=1)
+    assert states.dtype == torch.float32
+    assert torch.allclose(states, below, atol=2e-2 if low else 1e-5)
+    assert torch.equal(last, states[None, :, -1])
+
+
+def test_minimal_gru_starts_with_memories_of_all_lengths():
+    """A gate near 1 / T forgets within about T steps; without input, its bias is -log T."""
+    torch.manual_seed(0)
+    bias = MinimalGRU(1, 2000, 1, dropout=0.0, longest=50).layers[0].bias
+    memory = 1 / bias[:2000].detach().exp()
+    assert 1 <= memory.min() < 1.2 and 49.5 < memory.max() <= 50.01
+    assert memory.mean().item() == pytest.approx(25.5, abs=1)
+    assert not bias[2000:].any()
+
+
+def test_cross_entropy_of_the_mean_loss_logits_is_the_mean_over_the_rows():
+    torch.manual_seed(0)
+    logits = (4 * torch.randn(5, 28, 10, dtype=torch.double)).requires_grad_()
+    labels = torch.tensor([3, 1, 4, 1, 5])
+    by_row = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(28))
+    at_once = F.cross_entropy(mean_loss_logits(logits), labels)
+    assert at_once.item() == pytest.approx(by_row.item(), rel=1e-5)
+    wanted, got = (torch.autograd.grad(loss, logits)[0] for loss in (by_row, at_once))
+    assert torch.allclose(got, wanted, atol=1e-6)
+
+
+def test_mean_loss_logits_stay_finite_where_all_rows_are_sure():
+    logits = torch.zeros(2, 28, 10)
+    logits[:, :, 7] = 200
+    logits.requires_grad_()
+    loss = F.cross_entropy(mean_loss_logits(logits), torch.tensor([7, 8]))
+    loss.backward()
+    assert loss.item() == pytest.approx(100, rel=1e-3)
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("network", [RNN, GRU, LSTM, MinGRU])
+def test_every_row_is_learnt_from_only_where_asked_for(network, images):
+    """In training the logits are those of all rows; an evaluated network answers as ever."""
+    labels = torch.tensor([1, 2, 3])
+    model = network(hidden_size=16, every_row=True)
+    by_row = model.logits_by_row(images)
+    wanted = F.cross_entropy(by_row.flatten(0, 1), labels.repeat_interleave(28))
+    assert F.cross_entropy(model(images), labels).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert torch.allclose(model.eval()(images), by_row[:, -1], atol=1e-6)
+    assert network(hidden_size=16)(images).shape == (3, 10)
+
+
+def test_dropout_falls_on_the_state_that_is_classified(images):
+    model = GRU(hidden_size=16, num_layers=1, dropout=0.5)
+    assert not torch.allclose(model(images), model(images))
+    assert torch.allclose(model.eval()(images), model(images))
