@@ -35,7 +35,7 @@ NAMES = {
     "gru_augmented": "GRU, augmented",
     "lstm_augmented": "LSTM, augmented",
     "bilstm_augmented": "BiLSTM, augmented",
-    "best_reader": "best reader of rows",
+    "best_reader": "best reader of sequences",
 }
 # How a number of the results is written.
 FORMATS = (
