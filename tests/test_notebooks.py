@@ -263,7 +263,8 @@ def wrong_values(name, value):
         return [[], None, value[0], [*value, value[0]], [*value[:-1], -1], [*value[:-1], None]]
     if isinstance(value, dict):
         return [{}, None, -1, "x", value | {"unknown": 1}, value | {next(iter(value)): -1}]
-    zero = [] if "seed" in name else [0]
+    may_be_zero = "seed" in name or name in ("dropout", "weight_decay")
+    zero = [] if may_be_zero else [0]
     return [*zero, -10, str(value), None, [value], math.nan, math.inf, True]
 
 
