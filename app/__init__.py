@@ -4,10 +4,11 @@ Run them from the root of the repository: `python -m app serve`, `python -m app 
 """
 
 
-def __getattr__(name: str):
-    # Imported only when it is asked for: it takes seconds, and `python -m app --help` none of it.
-    if name == "create_app":
-        from app.routes import create_app
+def create_app(service=None):
+    """Return the Flask app: see ``app.routes.create_app``.
 
-        return create_app
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    That is imported only now: it takes seconds, which `python -m app --help` should not.
+    """
+    from app import routes
+
+    return routes.create_app(service)

@@ -33,17 +33,17 @@ UNDECLARED = (
 TOO_LARGE = f"A picture may have at most {MAX_BYTES // 2**20} MB; this is more."
 # How files that are not read begin, and what to say about them.
 OTHERS = {
-    rb"....ftyp.{0,40}?avi[fs]": "This is an AVIF picture. Save it as a PNG or JPEG and send that.",
+    rb"....ftyp.{0,40}?avi[fs]": "This is an AVIF picture. Save it as a PNG or JPEG and use that.",
     rb"....ftyp(hei|hev|mif1|msf1)": "This is a HEIC photo, as iPhones take them. Export it as a "
-    "JPEG and send that; Settings > Camera > Formats > Most Compatible takes JPEGs from now on.",
+    "JPEG and use that; Settings > Camera > Formats > Most Compatible takes JPEGs from now on.",
     rb"(?i)[\xef\xbb\xbf\s]*<(svg|(\?xml|!--|!doctype svg).*?<svg)\b": "This is an SVG drawing, "
-    "which has no pixels. Export it as a PNG and send that.",
-    rb"%PDF": "This is a PDF. Save the page, or a screenshot of it, as a PNG and send that.",
+    "which has no pixels. Export it as a PNG and use that.",
+    rb"%PDF": "This is a PDF. Save the page, or a screenshot of it, as a PNG and use that.",
     rb"II\*\0|MM\0\*": "This is a TIFF or a camera's raw picture. Save it as a PNG or JPEG and "
-    "send that.",
-    rb"BM.{4}\0{4}": "This is a BMP picture. Save it as a PNG and send that.",
+    "use that.",
+    rb"BM.{4}\0{4}": "This is a BMP picture. Save it as a PNG and use that.",
     rb"\xff\x0a|\0\0\0\x0c(JXL|jP) ": "This is a JPEG XL or JPEG 2000 picture. Save it as a PNG or "
-    "an ordinary JPEG and send that.",
+    "an ordinary JPEG and use that.",
     # The first bytes of a PNG were chosen to show this.
     rb"\x89PNG(?!\r\n\x1a\n)": "The line ends of this PNG were changed on its way, as if it were "
     "text. With curl, send it by --data-binary or -F instead of -d.",
@@ -82,7 +82,7 @@ def received(request: Request) -> bytes:
             "image/png, for instance), in a form (multipart/form-data), or in base64 in JSON "
             "(application/json)."
         )
-    if body.lstrip().startswith(b"{"):
+    if body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return _from_json(body)
     name, _, text = body.partition(b"&")[0].partition(b"=")
     if name == FIELD.encode():  # a form without files; where nothing is escaped, + is itself
@@ -108,7 +108,7 @@ def _from_form(request: Request) -> bytes:
 
 def _from_json(body: bytes) -> bytes:
     try:
-        text = json.loads(body)[FIELD]
+        text = json.loads(body, strict=False)[FIELD]  # line breaks in a string need no escape
     except (LookupError, RecursionError, TypeError, ValueError):
         text = None
     if not isinstance(text, str):
