@@ -9,7 +9,6 @@ from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntit
 
 from app import uploads
 from app.service import Service
-from study.pictures.preparation import prepare
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -56,7 +55,7 @@ def create_app(service: Service | None = None) -> Flask:
     @app.post("/api/predict")
     def predict() -> dict:
         votes, explain = _choice("votes", "1"), _choice("explain", "0")
-        return service.answer(prepare(uploads.read(_image_bytes())), votes=votes, explain=explain)
+        return service.answer(uploads.read(_image_bytes()), votes=votes, explain=explain)
 
     app.after_request(_with_headers)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
