@@ -9,18 +9,20 @@ import re
 import tempfile
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 import app
-from app.service import ANSWERING, VOTERS, Service
+from app.service import ANSWERING, NO_ANSWER, NUM_NEIGHBOURS, VOTERS, Service
 from asking import assert_refused, digit_of, encoded, post, writing_watched
+from benchmarks.scenes import side_by_side
 from conftest import ROOT
 from network import CNN
-from study import weights
+from study import evaluation, weights
 from study.pictures import non_digits, refusal
 from study.pictures.preparation import prepare
 from study.report import NAMES
@@ -114,6 +116,8 @@ def test_documentation_shows_an_answer(client, seven):
     for key in ("name", "file"):
         assert sample["model"][key] == sample["models"][0][key] == answer["model"][key]
     assert sample["score"] == sample["probabilities"][10] and len(sample["probabilities"]) == 11
+    for key in ("digit", "closest", "reason", "probabilities", "score"):
+        assert sample["digits"][0][key] == sample[key]
 
 
 @pytest.mark.parametrize("query", ["?votes=1", "?explain=1"])
@@ -122,9 +126,145 @@ def test_documentation_names_every_key(client, seven, query):
     named = set(re.findall(r"`(\w+)`", documentation))
     answer = post(client, encoded(seven), query=query).get_json()
     listed = client.get("/api/models").get_json()["models"]
-    keys = {*answer, *listed[0]}
+    keys = {*answer, *answer["digits"][0], *listed[0]}
     keys |= {key for name in ("steps", "neighbours") for key in answer.get(name, [{}])[0]}
     assert keys <= named
+
+
+# --- Several digits ---
+
+
+def sheet(*images: np.ndarray, gap: int = 5) -> Image.Image:
+    """Images, uint8 (28, 28), bright on black, in a line on a white sheet, six times as large."""
+    line = Image.fromarray(side_by_side(images, gap))
+    line = line.resize((6 * line.width, 6 * line.height), Image.Resampling.BICUBIC)
+    paper = Image.new("L", (line.width + 200, line.height + 300), 255)
+    paper.paste(line, (60, 110))
+    return paper
+
+
+def hash_sign() -> np.ndarray:
+    """A fence of three posts and two rails, like a test digit; it is none."""
+    image = np.zeros((28, 28), np.uint8)
+    image[4:24, [7, 8, 13, 14, 19, 20]] = image[[9, 10, 17, 18], 5:23] = 255
+    return image
+
+
+def read_digits(answer: dict) -> list[int | None]:
+    return [one["digit"] for one in answer["digits"]]
+
+
+def test_one_digit_is_a_list_of_one(client, seven):
+    answer = post(client, encoded(seven)).get_json()
+    [one] = answer["digits"]
+    assert {key: one[key] for key in one if key != "box"} == {
+        key: answer[key] for key in (*NO_ANSWER, "image")
+    }
+    left, top, right, bottom = one["box"]
+    rows, columns = (np.flatnonzero((np.asarray(seven) < 128).any(axis)) for axis in (1, 0))
+    ends = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    assert np.array([left, top, right, bottom]) == pytest.approx(np.array(ends) / 140, abs=0.04)
+
+
+def test_numbers_are_read_from_left_to_right(client, digits):
+    images, labels = digits[1].images.numpy(), digits[1].labels.tolist()
+    right = 0
+    for start, length in [(start, 2 + start % 5) for start in range(0, 100, 5)]:
+        places = slice(start, start + length)
+        answer = post(client, encoded(sheet(*images[places])), query="").get_json()
+        right += read_digits(answer) == labels[places]
+        lefts = [one["box"][0] for one in answer["digits"]]
+        assert lefts == sorted(lefts)
+    assert right >= 18
+
+
+def test_answer_to_several_digits_has_all_its_parts(client, digits):
+    picture = sheet(*digits[1].images[:3].numpy())
+    answer = post(client, encoded(picture), query="?explain=1").get_json()
+    assert read_digits(answer) == [7, 2, 1] and answer["reason"] == "several digits"
+    assert all(answer[key] is None for key in (*NO_ANSWER, "image") if key != "reason")
+    assert answer["models"] == [] and not {"saliency", "neighbours"} & answer.keys()
+    for one in answer["digits"]:
+        assert one["reason"] is None and one["closest"] == one["digit"]
+        assert len(one["probabilities"]) == 11 and one["probabilities"][one["digit"]] > 0.9
+        assert one["score"] == one["probabilities"][10] < answer["threshold"]
+        assert np.array(one["image"]).shape == (28, 28)
+    names = [step["name"] for step in answer["steps"]]
+    assert names == ["picture", "ink found", "centred", "centred", "centred"]
+
+
+def test_boxes_hold_all_the_ink(client, digits):
+    picture = sheet(*digits[1].images[:3].numpy())
+    outside = np.asarray(picture).copy()
+    for one in post(client, encoded(picture)).get_json()["digits"]:
+        box = zip(one["box"], picture.size * 2, strict=True)
+        left, top, right, bottom = (round(side * length) for side, length in box)
+        assert (outside[top:bottom, left:right] < 128).any()
+        outside[top:bottom, left:right] = 255
+    assert not (outside < 128).any()
+
+
+def test_a_refused_piece_among_digits(client, digits):
+    seven, two = digits[1].images[:2].numpy()
+    answer = post(client, encoded(sheet(seven, hash_sign(), two))).get_json()
+    assert read_digits(answer) == [7, None, 2] and answer["reason"] == "several digits"
+    refused = answer["digits"][1]
+    assert refused["reason"] == "no digit that I know" and refused["closest"] is not None
+    assert refused["score"] >= answer["threshold"]
+
+
+def test_letters_are_no_number(client):
+    """None of them looks like a digit, or only one does, as the o in "Home"."""
+    font = ImageFont.truetype(
+        Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 90
+    )
+    for word in ("HAWK", "Home"):
+        picture = Image.new("L", (460, 200), 255)
+        ImageDraw.Draw(picture).text((50, 40), word, 0, font)
+        answer = post(client, encoded(picture)).get_json()
+        assert answer["reason"] == "no digit that I know" and read_digits(answer) == [None]
+
+
+def test_a_digit_in_two_pieces_is_one(client):
+    """A 5 whose top is loose and reaches far to the right."""
+    picture = Image.new("L", (400, 400), 255)
+    pen = ImageDraw.Draw(picture)
+    pen.line(
+        [(150, 110), (150, 190), (200, 180), (235, 215), (235, 265), (200, 300)], 0, 18, "curve"
+    )
+    pen.line([(200, 300), (150, 295)], 0, 18)
+    pen.line([(172, 100), (280, 92)], 0, 18)
+    answer = post(client, encoded(picture)).get_json()
+    assert answer["digit"] == 5 and len(answer["digits"]) == 1
+
+
+def test_digits_of_nothing(client):
+    answer = post(client, encoded(Image.new("L", (300, 300), 255))).get_json()
+    assert answer["digits"] == []
+
+
+def test_network_sees_each_image_once(service, monkeypatch, digits):
+    """What was scored to take a number apart is not evaluated again."""
+    seen = []
+    predict = evaluation.predict
+
+    def watched(network, images, **options):
+        seen.append(images.numpy().tobytes())
+        return predict(network, images, **options)
+
+    monkeypatch.setattr("app.service.evaluation.predict", watched)
+    for images in (digits[1].images[:1], digits[1].images[:4]):
+        seen.clear()
+        answer = service.answer(np.asarray(sheet(*images.numpy())), votes=False)
+        assert len(answer["digits"]) == len(images) <= len(seen) == len(set(seen))
+
+
+def test_service_without_voters(seven, digits):
+    """As the command line uses it; the training images are loaded once they are needed."""
+    alone = Service(votes=False)
+    answer = alone.answer(np.asarray(seven), explain=True)
+    assert answer["digit"] == 7 and [vote["file"] for vote in answer["models"]] == [ANSWERING]
+    assert len(answer["neighbours"]) == NUM_NEIGHBOURS
 
 
 # --- The saved models ---
@@ -268,7 +408,7 @@ def answer_at(service, monkeypatch, logits: list[float], threshold: float) -> di
     knows = [voter.network for voter in service.voters[:2]]
     monkeypatch.setattr("app.service.evaluation.predict", predict)
     monkeypatch.setattr(service, "threshold", threshold)
-    return service.answer(prepare(letter_m()))
+    return service.answer(np.asarray(letter_m()))
 
 
 @pytest.mark.parametrize(
