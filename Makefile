@@ -35,7 +35,7 @@ help:
 	@echo "make page         write docs/draw.html, the page that needs no server, from its model"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
-	@echo "make benchmark    measure training speed, the page under load, and the time to 99 %"
+	@echo "make benchmark    measure training speed, the time to 99 %, the page under load and on all kinds of pictures"
 	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
@@ -58,8 +58,7 @@ long: .venv/study
 
 PORT ?= 8000
 app: .venv/study
-	@echo "== serving http://127.0.0.1:$(PORT) (the models take a few seconds to load; stop with Ctrl-C)"
-	@PORT=$(PORT) $(BIN)/gunicorn -c app/gunicorn.conf.py --log-level warning
+	@$(BIN)/python -m app serve --port $(PORT)
 
 page: .venv/study
 	@echo "== writing docs/draw.html from models/robust_small.pt"
@@ -85,6 +84,7 @@ benchmark: .venv/study
 	$(BIN)/python -m benchmarks.time_to_99 --report benchmarks/README.md \
 		--figure visualizations/time_to_99.png
 	$(BIN)/python -m benchmarks.app_load --report docs/api.md
+	$(BIN)/python -m benchmarks.scenes --report docs/scenes.md
 
 benchmark-pixels: .venv/study
 	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"

@@ -1,6 +1,14 @@
-"""The draw-a-digit page and its API; they use the study, never the reverse.
+"""The draw-a-digit page, its API and its command line; they use the study, never the reverse.
 
-Run them from the root of the repository: `make app`, or `flask --app "app:create_app()" run`.
+Run them from the root of the repository: `python -m app serve`, `python -m app read PICTURE...`.
 """
 
-from app.routes import create_app as create_app
+
+def create_app(service=None):
+    """Return the Flask app: see ``app.routes.create_app``.
+
+    That is imported only now: it takes seconds, which `python -m app --help` should not.
+    """
+    from app import routes
+
+    return routes.create_app(service)

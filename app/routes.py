@@ -1,15 +1,11 @@
 """The addresses of the page and the API: requests in, responses and their status out."""
 
-import base64
-import json
-
 import torch
 from flask import Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from app import uploads
 from app.service import Service
-from study.pictures.preparation import prepare
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -38,7 +34,8 @@ def create_app(service: Service | None = None) -> Flask:
     torch.set_num_threads(1)
     service = service or Service()
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BYTES
+    app.request_class = uploads.Request
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = uploads.MAX_BYTES
     app.json.sort_keys = False  # keep the order in which an answer is written: it reads best
 
     @app.get("/")
@@ -55,34 +52,17 @@ def create_app(service: Service | None = None) -> Flask:
 
     @app.post("/api/predict")
     def predict() -> dict:
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            abort(403, "A browser may only ask from the page of this server.")
+        content = uploads.received(request)
         votes, explain = _choice("votes", "1"), _choice("explain", "0")
-        return service.answer(prepare(uploads.read(_image_bytes())), votes=votes, explain=explain)
+        return service.answer(uploads.read(content), votes=votes, explain=explain)
 
     app.after_request(_with_headers)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _as_json)
     app.register_error_handler(InternalServerError, _unexpected)
     return app
-
-
-def _image_bytes() -> bytes:
-    """The picture in the body; multipart is refused, because large parts go to disk."""
-    if request.mimetype in ("image/png", "image/jpeg"):
-        return request.get_data()
-    if request.mimetype != "application/json":
-        abort(
-            415,
-            "Send a PNG (Content-Type: image/png), a JPEG (image/jpeg), or JSON with the image "
-            "in base64 (application/json).",
-        )
-    try:
-        encoded = json.loads(request.get_data())["image"].rpartition(",")[2]  # without "data:..."
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        abort(400, 'The body must be JSON such as {"image": "<base64 of a PNG or JPEG>"}.')
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError:
-        abort(400, '"image" is not valid base64.')
 
 
 def _choice(name: str, default: str) -> bool:
@@ -104,13 +84,14 @@ def _as_json(error: HTTPException) -> tuple[Response, int]:
 
 
 def _too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
-    # Closing the connection while the body is still arriving would reset it, and the client would
-    # never see the answer. So read the rest first, up to a limit.
-    stream, left = request.environ["wsgi.input"], DRAINED
-    while left > 0 and (chunk := stream.read(min(65536, left))):
-        left -= len(chunk)
-    if error.description == RequestEntityTooLarge.description:
-        error.description = f"The body is larger than {uploads.MAX_BYTES // 2**20} MB."
+    if error.description == RequestEntityTooLarge.description:  # the body, which Flask did not read
+        error.description = uploads.TOO_LARGE
+        # Closing the connection while the body is still arriving would reset it, and the client
+        # would never see the answer. So read the rest first, up to a limit.
+        stream, left = request.environ["wsgi.input"], request.content_length or DRAINED
+        left = min(left, DRAINED)  # beyond its length, Flask's own server would wait for ever
+        while left > 0 and (chunk := stream.read(min(65536, left))):
+            left -= len(chunk)
     return _as_json(error)
 
 

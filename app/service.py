@@ -1,9 +1,10 @@
-"""A prepared picture -> the answer: what the models say, and why."""
+"""A picture -> the answer: what the models say, and why."""
 
 import base64
 import io
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from study import evaluation, mnist, weights
 from study.pictures import refusal
-from study.pictures.preparation import Prepared
+from study.pictures.preparation import Prepared, prepare, prepare_all
 from study.report import NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -21,13 +22,9 @@ ROOT = Path(__file__).parent.parent
 ANSWERING = "robust"
 VOTERS = ANSWERING, "robust_small", "with_augmentation", "ensemble", "rnn", "gru", "lstm", "bilstm"
 NO_DIGIT = evaluation.NUM_DIGITS  # the place of "no digit" among eleven outputs
-NOTHING_DRAWN = {
-    "digit": None,
-    "closest": None,
-    "reason": "nothing drawn",
-    "probabilities": None,
-    "score": None,
-}
+NO_ANSWER = {"digit": None, "closest": None, "reason": None, "probabilities": None, "score": None}
+NOTHING_DRAWN = NO_ANSWER | {"reason": "nothing drawn"}
+SEVERAL_DIGITS = NO_ANSWER | {"reason": "several digits"}
 NUM_GALLERY = 10_000  # training images that are searched for similar ones
 NUM_NEIGHBOURS = 6
 NUM_COPIES, COPY_NOISE = 16, 0.15  # of the image, to compute its saliency
@@ -49,33 +46,45 @@ class Voter:
 
     def vote(self, logits: torch.Tensor) -> dict:
         """What the model answers, given its logits (1, 10), or (1, 11) if it knows "no digit"."""
-        probabilities = np.round(logits.softmax(1)[0].double().numpy(), 5).tolist()
         largest = logits.argmax().item()
         digit = None if largest == NO_DIGIT else largest
-        return self.label() | {"digit": digit, "probabilities": probabilities}
+        return self.label() | {"digit": digit, "probabilities": _probabilities(logits)}
+
+
+class _Logits:
+    """A network's logits, computed once for each image."""
+
+    def __init__(self, network: torch.nn.Module):
+        self.network = network
+        self.known: dict[bytes, torch.Tensor] = {}
+
+    def of(self, image: np.ndarray) -> torch.Tensor:
+        """Those (1, 11) of an image, uint8 (28, 28)."""
+        key = image.tobytes()
+        if key not in self.known:
+            self.known[key] = evaluation.predict(self.network, torch.from_numpy(image)[None])
+        return self.known[key]
 
 
 class Service:
-    """The voters, loaded once, and training images to compare with.
+    """The answering model and the voters, loaded once, and training images to compare with.
 
     A voter that cannot be loaded is left out, and the log says why.
 
     Args:
         root: the folder with ``models/`` and ``data/``.
+        votes: load the other voters and the training images now. Without, no other model votes,
+            and the training images are loaded when an explanation first needs them.
 
     Raises:
         ModelFileError: the answering model cannot be loaded.
         DataError: MNIST cannot be loaded.
     """
 
-    def __init__(self, root: Path = ROOT):
+    def __init__(self, root: Path = ROOT, votes: bool = True):
+        self.root = root
         self.answering = _load(root, ANSWERING, (11,))
         self.voters = [self.answering]
-        for file in VOTERS[1:]:
-            try:
-                self.voters.append(_load(root, file, (10, 11)))
-            except Exception as error:  # a foreign file may raise anything
-                LOG.warning("The model %r does not vote: %s", NAMES.get(file, file), error)
         fixed = refusal.load()
         if fixed.version != self.answering.version:
             LOG.warning(
@@ -84,8 +93,15 @@ class Service:
                 ANSWERING,
             )
         self.threshold = fixed.threshold
-        self.gallery = mnist.load(root / "data")[0][:NUM_GALLERY]
-        self.gallery_features = self._features(self.gallery.images)
+        if votes:
+            self.voters += _load_others(root)
+            _ = self.gallery
+
+    @cached_property
+    def gallery(self) -> tuple[mnist.Digits, torch.Tensor]:
+        """Training images, and their features."""
+        digits = mnist.load(self.root / "data")[0][:NUM_GALLERY]
+        return digits, self._features(digits.images)
 
     def models(self) -> list[dict]:
         """Return label, network and number of parameters of each voter, the answering one first."""
@@ -99,28 +115,50 @@ class Service:
             for voter in self.voters
         ]
 
-    def answer(self, prepared: Prepared, *, votes: bool = True, explain: bool = False) -> dict:
+    def answer(self, picture: np.ndarray, *, votes: bool = True, explain: bool = False) -> dict:
         """Return the answer to one picture, ready to be written as JSON (see ``docs/api.md``).
 
         Args:
-            votes: ask the other voters too.
-            explain: add pictures of the steps of the preparation, of the saliency and of similar
-                training images.
+            picture: grey levels, uint8 (height, width).
+            votes: ask the other voters too; they are asked about one digit, not about several.
+            explain: add pictures of the steps of the preparation and, for one digit, of the
+                saliency and of similar training images.
         """
+        logits = _Logits(self.answering.network)
+        parts = prepare_all(picture, lambda image: 1 - refusal.score(logits.of(image)).item())
+        if len(parts) == 1:
+            return self._answer_to_one(parts[0], logits, votes, explain)
+        whole = prepare(picture)
+        digits = [self._digit(part, logits) for part in parts]
+        if self._is_number(whole, digits, logits):
+            return self._answer_to_several(parts, digits, explain)
+        return self._answer_to_one(whole, logits, votes, explain)
+
+    def _is_number(self, whole: Prepared, digits: list[dict], logits: _Logits) -> bool:
+        """Whether a picture that is taken apart shows a number, given what its parts are read as.
+
+        It does not where it is one digit as a whole, such as a 5 in two pieces, nor where more than
+        half of its parts are refused, as with words, a few of whose letters look like digits.
+        """
+        refused = sum(digit["digit"] is None for digit in digits)
+        if not digits or 2 * refused > len(digits):
+            return False
+        return whole.is_blank or self._digit(whole, logits)["digit"] is None
+
+    def _answer_to_one(
+        self, prepared: Prepared, logits: _Logits, votes: bool, explain: bool
+    ) -> dict:
+        """The answer to a picture of one digit, of something else, or of nothing."""
+        verdict, given, digits = NOTHING_DRAWN, [], []
         image = torch.from_numpy(prepared.image)[None]
-        asked = self.voters if votes else [self.answering]
-        verdict, given = NOTHING_DRAWN, []
         if not prepared.is_blank:
-            logits = [evaluation.predict(voter.network, image) for voter in asked]
-            given = [voter.vote(output) for voter, output in zip(asked, logits, strict=True)]
-            verdict = self._verdict(logits[0], given[0]["probabilities"])
+            digits = [self._digit(prepared, logits)]
+            verdict = {key: digits[0][key] for key in NO_ANSWER}
+            given = [self.answering.vote(logits.of(prepared.image))]
             given[0]["digit"] = verdict["digit"]  # by the threshold, not by its largest output
-        answer = verdict | {
-            "threshold": self.threshold,
-            "model": self.answering.label(),
-            "models": given,
-            "image": prepared.image.tolist(),
-        }
+            for voter in self.voters[1:] if votes else []:
+                given.append(voter.vote(evaluation.predict(voter.network, image)))
+        answer = self._answer(verdict, digits, given, prepared.image.tolist())
         if explain:
             steps = prepared.steps.items()
             answer["steps"] = [{"name": name, "picture": _as_png(step)} for name, step in steps]
@@ -128,16 +166,39 @@ class Service:
                 answer |= {"saliency": self._saliency(image), "neighbours": self._neighbours(image)}
         return answer
 
-    def _verdict(self, logits: torch.Tensor, probabilities: list[float]) -> dict:
-        """The answer and its grounds, given the answering model's logits (1, 11)."""
-        closest = logits[0, :NO_DIGIT].argmax().item()
-        known = refusal.score(logits).item() < self.threshold
+    def _answer_to_several(self, parts: list[Prepared], digits: list[dict], explain: bool) -> dict:
+        """The answer to a picture of a number."""
+        answer = self._answer(SEVERAL_DIGITS, digits, [], None)
+        if explain:
+            steps = list(parts[0].steps.items())
+            line = steps[: list(parts[0].steps).index("cropped")]  # later steps are of one digit
+            steps = [*line, *(("centred", part.image) for part in parts)]
+            answer["steps"] = [{"name": name, "picture": _as_png(step)} for name, step in steps]
+        return answer
+
+    def _answer(self, verdict: dict, digits: list, given: list, image: list | None) -> dict:
+        return verdict | {
+            "digits": digits,
+            "threshold": self.threshold,
+            "model": self.answering.label(),
+            "models": given,
+            "image": image,
+        }
+
+    def _digit(self, prepared: Prepared, logits: _Logits) -> dict:
+        """What one digit is read as, and its grounds."""
+        output = logits.of(prepared.image)
+        closest = output[0, :NO_DIGIT].argmax().item()
+        known = refusal.score(output).item() < self.threshold
+        probabilities = _probabilities(output)
         return {
             "digit": closest if known else None,
             "closest": closest,
             "reason": None if known else "no digit that I know",
             "probabilities": probabilities,
             "score": probabilities[NO_DIGIT],
+            "box": [round(side, 4) for side in prepared.box],
+            "image": prepared.image.tolist(),
         }
 
     def _saliency(self, image: torch.Tensor) -> str:
@@ -157,12 +218,13 @@ class Service:
 
     def _neighbours(self, image: torch.Tensor) -> list[dict]:
         """The training images whose features have the largest cosine similarity to the image's."""
-        similarity = self.gallery_features @ self._features(image)[0]
+        digits, features = self.gallery
+        similarity = features @ self._features(image)[0]
         return [
             {
-                "label": self.gallery.labels[index].item(),
+                "label": digits.labels[index].item(),
                 "similarity": round(value.item(), 3),
-                "picture": _as_png(self.gallery.images[index].numpy()),
+                "picture": _as_png(digits.images[index].numpy()),
             }
             for value, index in zip(*similarity.topk(NUM_NEIGHBOURS), strict=True)
         ]
@@ -171,6 +233,17 @@ class Service:
         """The features of images, scaled to length 1."""
         features = evaluation.predict(self.answering.network, images, method="features")
         return torch.nn.functional.normalize(features)
+
+
+def _load_others(root: Path) -> list[Voter]:
+    """Load the voters but for the answering model; leave out those that cannot be loaded."""
+    loaded = []
+    for file in VOTERS[1:]:
+        try:
+            loaded.append(_load(root, file, (10, 11)))
+        except Exception as error:  # a foreign file may raise anything
+            LOG.warning("The model %r does not vote: %s", NAMES.get(file, file), error)
+    return loaded
 
 
 def _load(root: Path, file: str, outputs: tuple[int, ...]) -> Voter:
@@ -185,6 +258,11 @@ def _load(root: Path, file: str, outputs: tuple[int, ...]) -> Voter:
             '(one for each digit, and an eleventh for "no digit").'
         )
     return Voter(network, file, weights.version(network))
+
+
+def _probabilities(logits: torch.Tensor) -> list[float]:
+    """The probabilities of logits (1, K), to five digits."""
+    return np.round(logits.softmax(1)[0].double().numpy(), 5).tolist()
 
 
 def _as_png(picture: np.ndarray) -> str:

@@ -1,40 +1,170 @@
-"""Uploaded bytes of a PNG or JPEG -> grey levels, or an error that says what is wrong with them.
+"""What somebody sends -> grey levels, or an error that says what is wrong with it and what to do.
 
-Format and size are checked in the header, so that nothing harmful is ever decoded.
+What a picture is, its content decides, whatever it was declared as. Format and size are checked in
+its header, so that nothing harmful is ever decoded.
 """
 
+import base64
 import io
+import json
+import re
+import warnings
+from urllib.parse import unquote_plus
 
+import flask
 import numpy as np
 from PIL import Image
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from study.pictures.preparation import WORK_SIZE, grey_levels
 
 MAX_BYTES = 8 * 2**20
-MAX_PIXELS = 25_000_000  # twice what a phone usually takes; decoded, it needs 100 MB of memory
+MAX_PIXELS = 25_000_000  # twice what a phone usually takes; decoded, it needs up to 400 MB
+FORMATS = "PNG", "JPEG", "WEBP", "GIF"
+READ = "a PNG, JPEG, WebP or GIF"
+FIELD = "image"  # of a form, or of JSON
+# Types that say nothing about the content. The last one is what curl declares by itself.
+UNDECLARED = (
+    "",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "application/x-www-form-urlencoded",
+)
+TOO_LARGE = f"A picture may have at most {MAX_BYTES // 2**20} MB; this is more."
+# How files that are not read begin, and what to say about them.
+OTHERS = {
+    rb"....ftyp.{0,40}?avi[fs]": "This is an AVIF picture. Save it as a PNG or JPEG and use that.",
+    rb"....ftyp(hei|hev|mif1|msf1)": "This is a HEIC photo, as iPhones take them. Export it as a "
+    "JPEG and use that; Settings > Camera > Formats > Most Compatible takes JPEGs from now on.",
+    rb"(?i)[\xef\xbb\xbf\s]*<(svg|(\?xml|!--|!doctype svg).*?<svg)\b": "This is an SVG drawing, "
+    "which has no pixels. Export it as a PNG and use that.",
+    rb"%PDF": "This is a PDF. Save the page, or a screenshot of it, as a PNG and use that.",
+    rb"II\*\0|MM\0\*": "This is a TIFF or a camera's raw picture. Save it as a PNG or JPEG and "
+    "use that.",
+    rb"BM.{4}\0{4}": "This is a BMP picture. Save it as a PNG and use that.",
+    rb"\xff\x0a|\0\0\0\x0c(JXL|jP) ": "This is a JPEG XL or JPEG 2000 picture. Save it as a PNG or "
+    "an ordinary JPEG and use that.",
+    # The first bytes of a PNG were chosen to show this.
+    rb"\x89PNG(?!\r\n\x1a\n)": "The line ends of this PNG were changed on its way, as if it were "
+    "text. With curl, send it by --data-binary or -F instead of -d.",
+}
 
-# Pillow only warns above its own limit, and refuses above twice that; `read` refuses earlier.
-Image.MAX_IMAGE_PIXELS = None
+# Pillow warns above this number, and refuses above twice as many; `read` refuses all of them.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class Request(flask.Request):
+    """A request whose parts stay in memory; Flask writes those above 500 kB to disk."""
+
+    def _get_file_stream(self, *_, **__) -> io.BytesIO:
+        return io.BytesIO()
+
+
+def received(request: Request) -> bytes:
+    """Return the bytes of the picture in a request.
+
+    It is the body itself, or the field "image" of a form or of JSON.
+
+    Raises:
+        BadRequest: there is no such field, or what it holds is not base64.
+        UnsupportedMediaType: the body is declared as something that is no picture.
+        RequestEntityTooLarge: the body is larger than Flask's ``MAX_CONTENT_LENGTH``.
+    """
+    body = request.get_data()  # all of it: what is left unread would be taken for the next request
+    if request.mimetype == "multipart/form-data":
+        return _from_form(request)
+    if request.is_json:
+        return _from_json(body)
+    if request.mimetype not in UNDECLARED and not request.mimetype.startswith("image/"):
+        raise UnsupportedMediaType(
+            f"{request.mimetype} is no type of a picture. Send {READ} as it is (Content-Type: "
+            "image/png, for instance), in a form (multipart/form-data), or in base64 in JSON "
+            "(application/json)."
+        )
+    if body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+        return _from_json(body)
+    name, _, text = body.partition(b"&")[0].partition(b"=")
+    if name == FIELD.encode():  # a form without files; where nothing is escaped, + is itself
+        written = text.decode("latin-1")
+        return _from_base64(unquote_plus(written) if "%" in written else written)
+    return body
+
+
+def _from_form(request: Request) -> bytes:
+    """The file, or the base64, in the field "image" of a multipart form."""
+    try:
+        files, texts = request.files.getlist(FIELD), request.form.getlist(FIELD)
+    except RequestEntityTooLarge as error:  # the body is not: it has been read
+        raise BadRequest("The form has too many fields, or one that is too long.") from error
+    if len(files) + len(texts) != 1:
+        found = ", ".join(repr(name[:40]) for name in [*request.files, *request.form][:5])
+        raise BadRequest(
+            f'Send one picture in a field named "{FIELD}"; with curl, "-F {FIELD}=@FILE". '
+            + (f"The fields of this form: {found}." if found else "This form has no fields.")
+        )
+    return files[0].read() if files else _from_base64(texts[0])
+
+
+def _from_json(body: bytes) -> bytes:
+    try:
+        text = json.loads(body, strict=False)[FIELD]  # line breaks in a string need no escape
+    except (LookupError, RecursionError, TypeError, ValueError):
+        text = None
+    if not isinstance(text, str):
+        raise BadRequest(f'The JSON must be such as {{"{FIELD}": "<base64 of {READ}>"}}.')
+    return _from_base64(text)
+
+
+def _from_base64(text: str) -> bytes:
+    """Decode base64 of either alphabet, with or without "data:...,", white space and padding."""
+    text = re.sub(r"^\s*data:[^,]*,", "", text, flags=re.IGNORECASE)
+    text = "".join(text.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise BadRequest(
+            f'The text in "{FIELD}" is not valid base64. Neither names nor addresses of files are '
+            f'read; with curl, send a file by "-F {FIELD}=@FILE".'
+        ) from error
 
 
 def read(content: bytes) -> np.ndarray:
-    """Return the grey levels, uint8 (height, width), of a PNG or JPEG, or of its first frame.
+    """Return the grey levels, uint8 (height, width), of a picture, or of its first frame.
 
     Raises:
-        BadRequest: the bytes are not a complete PNG or JPEG.
-        RequestEntityTooLarge: it has more than ``MAX_PIXELS`` pixels.
+        BadRequest: the bytes are not a complete PNG, JPEG, WebP or GIF.
+        RequestEntityTooLarge: it has more than ``MAX_BYTES`` or ``MAX_PIXELS``.
+        UnsupportedMediaType: it is a picture of another kind.
     """
+    if not content:
+        raise BadRequest("The picture is empty: it has 0 bytes.")
+    if len(content) > MAX_BYTES:
+        raise RequestEntityTooLarge(TOO_LARGE)
+    for beginning, advice in OTHERS.items():
+        if re.match(beginning, content[:4096], re.DOTALL):
+            raise UnsupportedMediaType(advice)
     try:
-        picture = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))  # reads only the header
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)  # reads only the header
         if picture.width * picture.height <= MAX_PIXELS:
-            # A JPEG can be decoded at a fraction of its size, which saves time and memory.
-            picture.draft("L", (2 * WORK_SIZE, 2 * WORK_SIZE))
-            return grey_levels(picture)
+            return _levels(picture)
+    except Image.DecompressionBombError:
+        pass
     except Exception as error:
         # On a damaged file Pillow raises OSError, SyntaxError, ValueError, struct.error, ...
-        raise BadRequest("This is not a PNG or JPEG image, or it is damaged.") from error
+        raise BadRequest(f"This is not {READ} picture, or it is damaged.") from error
     raise RequestEntityTooLarge(
-        f"The image has {picture.width} x {picture.height} pixels; "
-        f"at most {MAX_PIXELS // 10**6} million are accepted."
+        f"A picture may have at most {MAX_PIXELS // 10**6} million pixels; this one has more. "
+        "Make it smaller: a digit that is 100 pixels high is large enough."
     )
+
+
+def _levels(picture: Image.Image) -> np.ndarray:
+    """The grey levels of an opened picture, decoded at as little expense as its format allows."""
+    size = 2 * WORK_SIZE
+    picture.draft("L", (size, size))  # a JPEG can be decoded at a fraction of its size
+    factor = max(picture.size) // size
+    if factor > 1 and picture.has_transparency_data and not picture.mode.startswith("I"):
+        # To lay it on paper at its full size takes ten times as much memory, and seconds.
+        picture = picture.convert("RGBA").reduce(factor)
+    return grey_levels(picture)

@@ -4,7 +4,7 @@ Draws pictures of every kind in `study.pictures.scenes` with test digits and han
 prepares them, and asks the network and the threshold that the page answers with. Numbers follow,
 of test digits side by side.
 
-    python -m benchmarks.scenes [--count 50] [--report docs/scenes.md]
+    python -m benchmarks.scenes [--count 60] [--report docs/scenes.md]
 """
 
 import argparse
@@ -122,7 +122,7 @@ def _num_pieces(picture: np.ndarray) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=50, help="pictures of each kind")
+    parser.add_argument("--count", type=int, default=60, help="pictures of each kind")
     parser.add_argument("--train", action="store_true", help="of training digits, to choose on")
     parser.add_argument("--report", help="file whose tables are written")
     arguments = parser.parse_args()

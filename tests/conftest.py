@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+import app
+from app.service import Service
 from benchmarks.app_load import serve
 from browser import chromium
 from study import mnist
@@ -31,6 +34,22 @@ def few(digits) -> tuple[mnist.Digits, mnist.Digits]:
     """600 training and 200 validation images: enough to learn a little in a second."""
     train, _ = digits
     return train[:600], train[600:800]
+
+
+@pytest.fixture(scope="session")
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture(scope="session")
+def client(service):
+    return app.create_app(service).test_client()
+
+
+@pytest.fixture(scope="session")
+def seven(digits) -> Image.Image:
+    """The first test digit, a 7: dark ink on white."""
+    return Image.fromarray(255 - digits[1].images[0].numpy()).resize((140, 140))
 
 
 @pytest.fixture(scope="session")

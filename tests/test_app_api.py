@@ -3,75 +3,31 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
-import os
 import re
-import struct
-import subprocess
-import sys
 import tempfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 import app
-from app.service import ANSWERING, VOTERS, Service
+from app.service import ANSWERING, NO_ANSWER, NUM_NEIGHBOURS, VOTERS, Service
+from asking import assert_refused, digit_of, encoded, post, writing_watched
+from benchmarks.scenes import side_by_side
 from conftest import ROOT
 from network import CNN
-from study import weights
+from study import evaluation, weights
 from study.pictures import non_digits, refusal
 from study.pictures.preparation import prepare
 from study.report import NAMES
 
 MB = 2**20
-
-
-@pytest.fixture(scope="session")
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture(scope="session")
-def client(service):
-    return app.create_app(service).test_client()
-
-
-@pytest.fixture(scope="session")
-def seven(digits) -> Image.Image:
-    """The first test digit, a 7: dark ink on white."""
-    return Image.fromarray(255 - digits[1].images[0].numpy()).resize((140, 140))
-
-
-def encoded(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, file_format, **options)
-    return file.getvalue()
-
-
-def post(client, content, content_type="image/png", query="?votes=0"):
-    return client.post(f"/api/predict{query}", data=content, content_type=content_type)
-
-
-def digit_of(response) -> int | None:
-    assert response.status_code == 200, response.text
-    return response.get_json()["digit"]
-
-
-def assert_refused(response, status: int) -> None:
-    assert response.status_code == status
-    assert response.content_type == "application/json"
-    message = response.get_json()["error"]
-    assert len(message) > 10 and "Traceback" not in message
 
 
 # --- Answers ---
@@ -128,13 +84,6 @@ def test_explanation_shows_pictures(client, seven):
     assert [one["label"] for one in answer["neighbours"]].count(7) >= 5
 
 
-def test_json_with_base64(client, seven):
-    text = base64.b64encode(encoded(seven)).decode()
-    for image in (text, "data:image/png;base64," + text):
-        body = json.dumps({"image": image})
-        assert digit_of(post(client, body, "application/json")) == 7
-
-
 def test_same_picture_same_answer(client, seven):
     one, other = (post(client, encoded(seven), query="?explain=1").get_json() for _ in range(2))
     assert one == other
@@ -167,6 +116,8 @@ def test_documentation_shows_an_answer(client, seven):
     for key in ("name", "file"):
         assert sample["model"][key] == sample["models"][0][key] == answer["model"][key]
     assert sample["score"] == sample["probabilities"][10] and len(sample["probabilities"]) == 11
+    for key in ("digit", "closest", "reason", "probabilities", "score"):
+        assert sample["digits"][0][key] == sample[key]
 
 
 @pytest.mark.parametrize("query", ["?votes=1", "?explain=1"])
@@ -175,9 +126,145 @@ def test_documentation_names_every_key(client, seven, query):
     named = set(re.findall(r"`(\w+)`", documentation))
     answer = post(client, encoded(seven), query=query).get_json()
     listed = client.get("/api/models").get_json()["models"]
-    keys = {*answer, *listed[0]}
+    keys = {*answer, *answer["digits"][0], *listed[0]}
     keys |= {key for name in ("steps", "neighbours") for key in answer.get(name, [{}])[0]}
     assert keys <= named
+
+
+# --- Several digits ---
+
+
+def sheet(*images: np.ndarray, gap: int = 5) -> Image.Image:
+    """Images, uint8 (28, 28), bright on black, in a line on a white sheet, six times as large."""
+    line = Image.fromarray(side_by_side(images, gap))
+    line = line.resize((6 * line.width, 6 * line.height), Image.Resampling.BICUBIC)
+    paper = Image.new("L", (line.width + 200, line.height + 300), 255)
+    paper.paste(line, (60, 110))
+    return paper
+
+
+def hash_sign() -> np.ndarray:
+    """A fence of three posts and two rails, like a test digit; it is none."""
+    image = np.zeros((28, 28), np.uint8)
+    image[4:24, [7, 8, 13, 14, 19, 20]] = image[[9, 10, 17, 18], 5:23] = 255
+    return image
+
+
+def read_digits(answer: dict) -> list[int | None]:
+    return [one["digit"] for one in answer["digits"]]
+
+
+def test_one_digit_is_a_list_of_one(client, seven):
+    answer = post(client, encoded(seven)).get_json()
+    [one] = answer["digits"]
+    assert {key: one[key] for key in one if key != "box"} == {
+        key: answer[key] for key in (*NO_ANSWER, "image")
+    }
+    left, top, right, bottom = one["box"]
+    rows, columns = (np.flatnonzero((np.asarray(seven) < 128).any(axis)) for axis in (1, 0))
+    ends = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    assert np.array([left, top, right, bottom]) == pytest.approx(np.array(ends) / 140, abs=0.04)
+
+
+def test_numbers_are_read_from_left_to_right(client, digits):
+    images, labels = digits[1].images.numpy(), digits[1].labels.tolist()
+    right = 0
+    for start, length in [(start, 2 + start % 5) for start in range(0, 100, 5)]:
+        places = slice(start, start + length)
+        answer = post(client, encoded(sheet(*images[places])), query="").get_json()
+        right += read_digits(answer) == labels[places]
+        lefts = [one["box"][0] for one in answer["digits"]]
+        assert lefts == sorted(lefts)
+    assert right >= 18
+
+
+def test_answer_to_several_digits_has_all_its_parts(client, digits):
+    picture = sheet(*digits[1].images[:3].numpy())
+    answer = post(client, encoded(picture), query="?explain=1").get_json()
+    assert read_digits(answer) == [7, 2, 1] and answer["reason"] == "several digits"
+    assert all(answer[key] is None for key in (*NO_ANSWER, "image") if key != "reason")
+    assert answer["models"] == [] and not {"saliency", "neighbours"} & answer.keys()
+    for one in answer["digits"]:
+        assert one["reason"] is None and one["closest"] == one["digit"]
+        assert len(one["probabilities"]) == 11 and one["probabilities"][one["digit"]] > 0.9
+        assert one["score"] == one["probabilities"][10] < answer["threshold"]
+        assert np.array(one["image"]).shape == (28, 28)
+    names = [step["name"] for step in answer["steps"]]
+    assert names == ["picture", "ink found", "centred", "centred", "centred"]
+
+
+def test_boxes_hold_all_the_ink(client, digits):
+    picture = sheet(*digits[1].images[:3].numpy())
+    outside = np.asarray(picture).copy()
+    for one in post(client, encoded(picture)).get_json()["digits"]:
+        box = zip(one["box"], picture.size * 2, strict=True)
+        left, top, right, bottom = (round(side * length) for side, length in box)
+        assert (outside[top:bottom, left:right] < 128).any()
+        outside[top:bottom, left:right] = 255
+    assert not (outside < 128).any()
+
+
+def test_a_refused_piece_among_digits(client, digits):
+    seven, two = digits[1].images[:2].numpy()
+    answer = post(client, encoded(sheet(seven, hash_sign(), two))).get_json()
+    assert read_digits(answer) == [7, None, 2] and answer["reason"] == "several digits"
+    refused = answer["digits"][1]
+    assert refused["reason"] == "no digit that I know" and refused["closest"] is not None
+    assert refused["score"] >= answer["threshold"]
+
+
+def test_letters_are_no_number(client):
+    """None of them looks like a digit, or only one does, as the o in "Home"."""
+    font = ImageFont.truetype(
+        Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 90
+    )
+    for word in ("HAWK", "Home"):
+        picture = Image.new("L", (460, 200), 255)
+        ImageDraw.Draw(picture).text((50, 40), word, 0, font)
+        answer = post(client, encoded(picture)).get_json()
+        assert answer["reason"] == "no digit that I know" and read_digits(answer) == [None]
+
+
+def test_a_digit_in_two_pieces_is_one(client):
+    """A 5 whose top is loose and reaches far to the right."""
+    picture = Image.new("L", (400, 400), 255)
+    pen = ImageDraw.Draw(picture)
+    pen.line(
+        [(150, 110), (150, 190), (200, 180), (235, 215), (235, 265), (200, 300)], 0, 18, "curve"
+    )
+    pen.line([(200, 300), (150, 295)], 0, 18)
+    pen.line([(172, 100), (280, 92)], 0, 18)
+    answer = post(client, encoded(picture)).get_json()
+    assert answer["digit"] == 5 and len(answer["digits"]) == 1
+
+
+def test_digits_of_nothing(client):
+    answer = post(client, encoded(Image.new("L", (300, 300), 255))).get_json()
+    assert answer["digits"] == []
+
+
+def test_network_sees_each_image_once(service, monkeypatch, digits):
+    """What was scored to take a number apart is not evaluated again."""
+    seen = []
+    predict = evaluation.predict
+
+    def watched(network, images, **options):
+        seen.append(images.numpy().tobytes())
+        return predict(network, images, **options)
+
+    monkeypatch.setattr("app.service.evaluation.predict", watched)
+    for images in (digits[1].images[:1], digits[1].images[:4]):
+        seen.clear()
+        answer = service.answer(np.asarray(sheet(*images.numpy())), votes=False)
+        assert len(answer["digits"]) == len(images) <= len(seen) == len(set(seen))
+
+
+def test_service_without_voters(seven, digits):
+    """As the command line uses it; the training images are loaded once they are needed."""
+    alone = Service(votes=False)
+    answer = alone.answer(np.asarray(seven), explain=True)
+    assert answer["digit"] == 7 and [vote["file"] for vote in answer["models"]] == [ANSWERING]
+    assert len(answer["neighbours"]) == NUM_NEIGHBOURS
 
 
 # --- The saved models ---
@@ -265,43 +352,10 @@ def test_seconds_do_not_matter_to_the_threshold_but_weights_do(tmp_path, monkeyp
 # --- Starting ---
 
 
-def test_flask_alone_can_serve_the_page():
-    """As on Windows, where gunicorn does not exist: the factory is found by the same name."""
-    command = [sys.executable, "-m", "flask", "--app", "app:create_app()", "routes"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "/api/predict" in run.stdout
-
-
 def test_a_prediction_takes_one_thread(service):
     torch.set_num_threads(2)
     app.create_app(service)
     assert torch.get_num_threads() == 1
-
-
-@contextlib.contextmanager
-def writing_watched() -> Iterator[list[str]]:
-    """Collect the files and folders that this process opens for writing, makes, renames or deletes.
-
-    Python reports each such call of its own, whatever function of whatever library leads to it.
-    """
-    changed: list[str] = []
-    WATCHES.append(changed)
-    yield changed
-    WATCHES.remove(changed)
-
-
-WATCHES: list[list[str]] = []
-CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.truncate"}
-
-
-def watch(event: str, arguments: tuple) -> None:
-    writes = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if WATCHES and (writes or event in CHANGES):
-        for changed in WATCHES:
-            changed.append(f"{event} {arguments[0]}")
-
-
-sys.addaudithook(watch)  # it cannot be taken off, and does nothing while nothing is watched
 
 
 def test_page_starts_without_writing(tmp_path):
@@ -354,7 +408,7 @@ def answer_at(service, monkeypatch, logits: list[float], threshold: float) -> di
     knows = [voter.network for voter in service.voters[:2]]
     monkeypatch.setattr("app.service.evaluation.predict", predict)
     monkeypatch.setattr(service, "threshold", threshold)
-    return service.answer(prepare(letter_m()))
+    return service.answer(np.asarray(letter_m()))
 
 
 @pytest.mark.parametrize(
@@ -394,154 +448,6 @@ def test_few_real_digits_are_refused(client, digits):
     assert answers.count(None) <= 2
 
 
-# --- Pictures of every kind ---
-
-
-def test_jpeg(client, seven):
-    assert digit_of(post(client, encoded(seven, "JPEG"), "image/jpeg")) == 7
-
-
-def test_palette_image(client, seven):
-    assert digit_of(post(client, encoded(seven.convert("P")))) == 7
-
-
-def test_palette_image_with_transparency(client, seven):
-    picture = seven.point(lambda level: 255 if level > 127 else 0).convert("P")
-    assert digit_of(post(client, encoded(picture, transparency=255))) == 7
-
-
-def test_16_bit_image(client, seven):
-    picture = Image.fromarray(np.asarray(seven).astype(np.uint16) * 257)
-    assert digit_of(post(client, encoded(picture))) == 7
-
-
-def test_one_bit_image(client, seven):
-    assert digit_of(post(client, encoded(seven.convert("1")))) == 7
-
-
-def test_alpha_image(client, seven):
-    picture = Image.new("RGBA", seven.size, (20, 20, 20, 255))
-    picture.putalpha(seven.point(lambda level: 255 - level))
-    assert digit_of(post(client, encoded(picture))) == 7
-
-
-def test_cmyk_image(client, seven):
-    assert digit_of(post(client, encoded(seven.convert("CMYK"), "JPEG"), "image/jpeg")) == 7
-
-
-def test_exif_rotated_image(client, seven):
-    exif = Image.Exif()
-    exif[274] = 6  # to be turned clockwise by 90 degrees
-    lying = seven.transpose(Image.Transpose.ROTATE_90)
-    assert digit_of(post(client, encoded(lying, "JPEG", exif=exif), "image/jpeg")) == 7
-
-
-def test_animated_image_is_read_by_its_first_picture(client, seven):
-    blank = Image.new("L", seven.size, 255)
-    content = encoded(seven, save_all=True, append_images=[blank, blank], duration=100)
-    assert Image.open(io.BytesIO(content)).n_frames > 1
-    assert digit_of(post(client, content)) == 7
-
-
-def test_1x1_image(client):
-    assert digit_of(post(client, encoded(Image.new("L", (1, 1))))) is None
-
-
-def test_long_thin_images(client):
-    for size in ((1, 5000), (5000, 1)):
-        assert digit_of(post(client, encoded(Image.new("L", size, 255)))) is None
-
-
-# --- What is no picture ---
-
-
-def test_zero_bytes(client):
-    assert_refused(post(client, b""), 400)
-
-
-def test_truncated_image(client, seven):
-    for file_format in ("PNG", "JPEG"):
-        content = encoded(seven, file_format)
-        assert_refused(post(client, content[: len(content) // 2]), 400)
-
-
-def test_text_instead_of_an_image(client):
-    assert_refused(post(client, b"this is no image at all"), 400)
-
-
-def test_other_formats(client, seven):
-    for file_format in ("GIF", "BMP", "TIFF", "WEBP"):
-        content = encoded(seven.convert("RGB"), file_format)
-        assert_refused(post(client, content, f"image/{file_format.lower()}"), 415)
-        assert_refused(post(client, content, "image/png"), 400)
-
-
-def test_wrong_content_type(client, seven):
-    for content_type in ("text/plain", "application/x-www-form-urlencoded", None):
-        assert_refused(post(client, encoded(seven), content_type), 415)
-
-
-def test_multipart_is_not_read(client, seven):
-    response = client.post("/api/predict", data={"image": (io.BytesIO(encoded(seven)), "7.png")})
-    assert_refused(response, 415)
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG whose header promises so many pixels."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        body = name + content
-        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(bytes(10**6)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
-
-
-def test_decompression_bomb_is_refused_before_decoding(client, monkeypatch):
-    def decode(*_):
-        raise AssertionError("decoded")
-
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
-    for size in ((30_000, 30_000), (2**31 - 1, 1), (10_000, 10_000)):
-        assert_refused(post(client, bomb(*size)), 413)
-
-
-def test_over_8_mb(client):
-    assert_refused(post(client, bytes(8 * MB + 1)), 413)
-    assert_refused(post(client, b" " * (8 * MB + 1), "application/json"), 413)
-
-
-def test_8_mb_is_not_too_large(client):
-    assert_refused(post(client, bytes(8 * MB)), 400)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{",
-        "",
-        "[]",
-        "null",
-        '"text"',
-        "{}",
-        '{"image": 7}',
-        '{"image": null}',
-        "\udcff",
-        "[" * 999,
-    ],
-    ids=lambda body: ascii(body[:12]),
-)
-def test_broken_json(client, body):
-    content = body.encode("utf-8", "surrogateescape")
-    assert_refused(post(client, content, "application/json"), 400)
-
-
-@pytest.mark.parametrize("image", ["", "!!!", "aGVsbG8", "é", "aGVsbG8=", "data:image/png;base64,"])
-def test_wrong_base64(client, image):
-    assert_refused(post(client, json.dumps({"image": image}), "application/json"), 400)
-
-
 def test_unknown_choice(client, seven):
     for query in ("?votes=yes", "?explain=2"):
         assert_refused(post(client, encoded(seven), query=query), 400)
@@ -564,28 +470,6 @@ def test_an_error_inside_shows_no_trace(service, seven, monkeypatch, caplog):
     assert "secret" in caplog.text  # the log has it
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(data=st.data())
-def test_mutated_images_never_crash(client, seven, data):
-    file_format = data.draw(st.sampled_from(["PNG", "JPEG"]))
-    options = {"exif": Image.Exif()} if data.draw(st.booleans()) else {}
-    modes = {"JPEG": ["L", "RGB", "CMYK"], "PNG": ["P", "RGBA"]}
-    mode = data.draw(st.sampled_from(modes[file_format]))
-    content = bytearray(encoded(seven.convert(mode), file_format, **options))
-    for _ in range(data.draw(st.integers(1, 8))):
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place] = data.draw(st.integers(0, 255))
-    content = bytes(content[: data.draw(st.integers(1, len(content)))])
-    response = post(client, content)
-    assert response.status_code in (200, 400, 413)
-    assert response.get_json()
-
-
 # --- Headers, and what is kept ---
 
 
@@ -598,6 +482,18 @@ def test_security_headers(client, address):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(("site", "status"), [("same-origin", 200), ("same-site", 403)])
+def test_pages_of_other_origins_are_not_served(client, seven, site, status):
+    """Another port of the same machine is another origin, although it is the same site."""
+    headers = {"Sec-Fetch-Site": site, "Origin": "http://127.0.0.1:3000"}
+    body, address = encoded(seven), "/api/predict?votes=0"
+    response = client.post(address, data=body, headers=headers, content_type="image/png")
+    assert response.status_code == status
+    preflight = client.options(address, headers=headers)
+    for answer in (response, preflight):
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 def test_page_has_no_inline_script_or_style():

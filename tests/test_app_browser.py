@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from app.service import VOTERS
+from benchmarks.scenes import side_by_side
 from browser import PHONE, STROKES, draw, touch, wait_for
 from conftest import ROOT
 from docs import page_picture
@@ -24,15 +25,17 @@ def visit(browser, server):
     """Opens the page with options of the browser; afterwards, checks that it had no problem."""
     contexts, problems = [], []
 
+    def report(message):
+        refused = re.search(r"with a status of (400|415)\b", message.text)  # an upload; it may be
+        if message.type in ("error", "warning") and not refused:
+            problems.append(message.text)
+
     def open_page(**options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         # The browser reports what its content security policy forbids on the console, too.
-        page.on(
-            "console",
-            lambda message: message.type in ("error", "warning") and problems.append(message.text),
-        )
+        page.on("console", report)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.add_init_script(
             "document.addEventListener('securitypolicyviolation',"
@@ -90,6 +93,123 @@ def test_shows_why(page):
         assert picture.get_attribute("alt")
     assert page.locator("#bars .first").text_content().startswith("5")
     assert page.locator("#votes .other").count() == 0
+
+
+def number(text: str, size: float = 24) -> list[np.ndarray]:
+    """The strokes of a number, from 0 to 100; size is that of a digit."""
+    left, top = (100 - size * len(text)) / 2, (100 - size) / 2
+    return [
+        np.array([left + size * place, top]) + size / 100 * stroke
+        for place, digit in enumerate(text)
+        for stroke in STROKES[digit]
+    ]
+
+
+def assert_boxes_hold_ink(page, boxes: list[dict]) -> None:
+    """Each box has ink in it, and there is none outside the boxes."""
+    canvas = page.locator("#canvas").bounding_box()
+    pixels = page.locator("#canvas").evaluate(
+        "canvas => [...canvas.getContext('2d').getImageData(0, 0, 400, 400).data]"
+    )
+    ink = np.array(pixels, np.uint8).reshape(400, 400, 4)[:, :, 0] < 100
+    for box in boxes:
+        left, top = (400 * (box[side] - canvas[side]) / canvas["width"] for side in "xy")
+        right, bottom = (
+            start + 400 * box[length] / canvas["width"]
+            for start, length in ((left, "width"), (top, "height"))
+        )
+        inside = (slice(int(top) - 2, int(bottom) + 3), slice(int(left) - 2, int(right) + 3))
+        assert ink[inside].any()
+        ink[inside] = False
+    assert not ink.any()
+
+
+def test_reads_a_number(page):
+    page.locator("#pen").fill("12")
+    draw(page, number("205"))
+    wait_for(page, "This is 205")
+    assert page.locator("#digit").text_content() == "205"
+    detail = page.locator("#detail").text_content()
+    assert re.fullmatch(r"3 digits, each at least [\d.]+\u00a0% sure", detail)
+    assert page.locator("#boxes span").all_text_contents() == ["2", "0", "5"]
+    assert_boxes_hold_ink(page, [box.bounding_box() for box in page.locator("#boxes div").all()])
+    for button, digit in zip(page.locator("#digits button").all(), "205", strict=True):
+        assert re.fullmatch(rf"{digit}[\d.]+\u00a0%", button.text_content())
+    wait_for(page, "This is 205. 3 digits", "#announcement")
+    assert page.locator("#steps img").count() == 5
+    assert not page.locator("#why .of-one").filter(visible=True).count()
+
+
+def test_bars_are_those_of_the_chosen_digit(page):
+    """The first at the start; then by mouse and by keyboard."""
+    page.locator("#pen").fill("12")
+    draw(page, number("73"))
+    wait_for(page, "This is 73")
+    first, second = page.locator("#digits button").all()
+
+    def shown() -> tuple[str, str, str]:
+        chosen = page.locator("#digits [aria-pressed=true] b").text_content()
+        box = page.locator("#boxes .chosen").text_content()
+        return chosen, box, page.locator("#bars .first .label").text_content()
+
+    assert shown() == ("7", "7", "7")
+    second.click()
+    assert shown() == ("3", "3", "3")
+    assert "Piece 2 of 2" in page.locator("#bars-title").text_content()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    assert shown() == ("7", "7", "7")
+    assert first.evaluate("button => button === document.activeElement")
+
+
+def test_a_refused_piece_of_a_number(page):
+    page.locator("#pen").fill("8")
+    side = np.array([30, 0])
+    seven, three = (
+        [stroke + side * way for stroke in number(d)] for d, way in (("7", -1), ("3", 1))
+    )
+    posts = [[[x, 38], [x, 62]] for x in (42, 50, 58)]
+    rails = [[[42, y], [58, y]] for y in (46, 54)]
+    draw(page, [*seven, *posts, *rails, *three])
+    wait_for(page, "This is 7?3")
+    assert page.locator("#detail").text_content() == "1 of 3 pieces is no digit that I know."
+    refused = page.locator("#digits button").nth(1)
+    assert refused.text_content() == "?no digit"
+    refused.click()
+    assert page.locator("#bars .first .label").text_content() == "no digit"
+
+
+def test_pen_passes_through_the_boxes(page):
+    page.locator("#pen").fill("12")
+    draw(page, number("11"))
+    wait_for(page, "This is 11")
+    box = page.locator("#boxes div").first.bounding_box()
+    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", middle) == "canvas"
+
+
+def test_one_digit_has_no_boxes(page):
+    page.locator("#pen").fill("12")
+    draw(page, number("42"))
+    wait_for(page, "This is 42")
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#digits").is_hidden() and page.locator("#boxes div").count() == 0
+    draw(page, STROKES["6"])
+    wait_for(page, "This is a 6")
+    assert page.locator("#digits").is_hidden() and page.locator("#boxes div").count() == 0
+    assert page.locator("#bars-title").text_content() == "Probability of each digit, and of none"
+    assert page.locator("#why .of-one").filter(visible=True).count() == 3
+
+
+def test_upload_of_a_number(page, digits):
+    """A wide picture stands in the middle of the paper, and so do its boxes."""
+    line = Image.fromarray(side_by_side(digits[1].images[:3].numpy(), 5))
+    file = io.BytesIO()
+    line.resize((8 * line.width, 8 * line.height), Image.Resampling.BICUBIC).save(file, "PNG")
+    picture = {"name": "number.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    page.set_input_files("#file", picture)
+    wait_for(page, "This is 721")
+    assert_boxes_hold_ink(page, [box.bounding_box() for box in page.locator("#boxes div").all()])
 
 
 def test_clear(page):
@@ -150,10 +270,27 @@ def test_upload_of_a_large_photo_is_made_smaller(page, digits):
     assert page.evaluate("window.sent") == [1024, 768]
 
 
-def test_upload_of_what_is_no_picture(page):
-    file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("notes.txt", b"no picture", "This is not a PNG"),
+        ("photo.heic", b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "Export it as a JPEG"),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Export it as a PNG"),
+    ],
+)
+def test_upload_that_the_browser_cannot_read(page, name, content, advice):
+    file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     page.set_input_files("#file", file)
-    wait_for(page, "cannot read this file", "#detail")
+    wait_for(page, advice, "#detail")
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP"])
+def test_upload_of_other_formats(page, digits, file_format):
+    content = io.BytesIO()
+    Image.open(io.BytesIO(photo_of(digits))).save(content, file_format)
+    file = {"name": "seven", "mimeType": "image/webp", "buffer": content.getvalue()}
+    page.set_input_files("#file", file)
+    wait_for(page, "This is a 7")
 
 
 def test_a_blank_upload(page):
@@ -240,6 +377,11 @@ def test_nothing_sticks_out(visit, width):
     page = visit(viewport={"width": width, "height": 800})
     draw(page, STROKES["9"])
     wait_for(page, "This is a 9")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#pen").fill("10")
+    draw(page, number("31415", size=18))
+    wait_for(page, "This is 31415")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 
 from conftest import ROOT
+from study.pictures.scenes import KINDS
 from study.report import machine
 
 
@@ -137,3 +138,25 @@ def test_run_time(tmp_path):
     rows = page.read_text().splitlines()[3:-1]
     assert [row.split("|")[1].strip() for row in rows] == ["make run", "make long"]
     assert all("| 2.0 " in row and "data_exploration 42, train 78 |" in row for row in rows)
+
+
+def test_scenes(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("kinds", "numbers"))
+    )
+    command = [sys.executable, "-m", "benchmarks.scenes", "--count", "1", "--report", page]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = re.findall(
+        r"^\| (\S.*?) +\| +(\d+) \| +(\d+) \| +(\d+) \| +(\d+) \|$", page.read_text(), re.M
+    )
+    committed = (ROOT / "docs" / "scenes.md").read_text(encoding="utf-8")
+    kinds = [kind for kind, *_ in written]
+    assert kinds[: len(KINDS)] == list(KINDS) and len(kinds) > len(KINDS)
+    assert kinds == re.findall(r"^\| (\S.*?) +\| +\d", committed, re.M)  # the page is of this code
+    for kind, *counts in written:
+        pictures, *results = map(int, counts)
+        assert pictures == sum(results) == 1
+        assert re.search(rf"^ *{re.escape(kind)} +{' +'.join(counts)}$", done.stdout, re.M)
+    assert sum(int(read) for _, _, read, *_ in written) > len(written) / 2

@@ -327,6 +327,26 @@ def test_what_is_no_digit_is_joined_or_cut():
     assert len(prepare_all(apart, is_wide)) == 1
 
 
+def test_a_dot_is_not_cut():
+    """Though it is as wide as it is high, and no digit."""
+    picture = np.full((100, 100), 255, np.uint8)
+    picture[20:80, 20:26] = picture[50, 29] = 0
+    assert len(prepare_all(picture, lambda image: 0.1)) == 2
+
+
+def test_what_is_dropped_from_one_digit_may_be_a_digit_of_a_number():
+    """A thin line beside a thick block has as little ink as a speck."""
+    picture = np.full((200, 200), 255, np.uint8)
+    picture[30:170, 30:110] = 0
+    alone = prepare(picture).image
+    picture[60:140, 150:153] = 0
+    assert (prepare(picture).image == alone).all()
+    block, line = prepare_all(picture)
+    assert (block.image == alone).all() and not line.is_blank
+    assert block.steps["ink found"][100, 150] > 200 > prepare(picture).steps["ink found"][100, 150]
+    assert list(line.steps) == ["picture", "ink found", "cropped", "scaled", "centred"]
+
+
 def loaded_by(statement: str) -> set[str]:
     """The top-level packages that a fresh Python has loaded after a statement."""
     code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"

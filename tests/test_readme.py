@@ -21,7 +21,8 @@ from study.report import README_ROWS, machine, result_table, write_row
 from study.run import CODE_HASHES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "benchmarks/README.md", "data/README.md", "docs/api.md", "docs/cluster.md"]
+PAGES = ["README.md", "benchmarks/README.md", "data/README.md"]
+PAGES += ["docs/api.md", "docs/cluster.md", "docs/scenes.md"]
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 

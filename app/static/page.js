@@ -6,6 +6,7 @@ const QUIET = 700; // milliseconds an answer must stand before a screen reader r
 const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
 const STEP = 10; // pixels by which an arrow key moves the pen
 const NO_DIGIT = 10; // the place of "no digit" among a model's probabilities, where it has one
+const BARS_TITLE = "Probability of each digit, and of none";
 const CAPTIONS = {
   "picture": "your picture, in grey",
   "ink found": "ink found",
@@ -19,6 +20,7 @@ const canvas = byId("canvas");
 const paper = canvas.getContext("2d");
 
 let upload = null; // the uploaded picture, as it is sent; null if the picture is a drawing
+let placed; // where on the canvas the picture that is sent stands, in shares of its sides
 let waiting, asking, speaking; // the timer before a request, the request, the timer before reading
 let unsentSince = null; // when the oldest stroke was drawn that has not been sent
 const pen = { x: canvas.width / 2, y: canvas.height / 2, down: false };
@@ -27,6 +29,7 @@ const pen = { x: canvas.width / 2, y: canvas.height / 2, down: false };
 
 function clear() {
   upload = null;
+  placed = { left: 0, top: 0, width: 1, height: 1 };
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);
   clearTimeout(waiting);
@@ -125,14 +128,18 @@ async function open(file) {
     picture = await createImageBitmap(file);
   } catch {
     clear();
-    showProblem("The browser cannot read this file as a picture.");
+    byId("hint").hidden = true;
+    upload = file; // not shown here, but the server says what it is and what to do
+    ask();
     return;
   }
   clear();
   upload = await asBlob(shrunk(picture));
-  const scale = canvas.width / Math.max(picture.width, picture.height);
-  const [width, height] = [picture.width * scale, picture.height * scale];
-  paper.drawImage(picture, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
+  const longest = Math.max(picture.width, picture.height);
+  const [width, height] = [picture.width / longest, picture.height / longest];
+  placed = { left: (1 - width) / 2, top: (1 - height) / 2, width, height };
+  const side = canvas.width;
+  paper.drawImage(picture, side * placed.left, side * placed.top, side * width, side * height);
   byId("hint").hidden = true;
   ask();
 }
@@ -153,7 +160,7 @@ byId("file").addEventListener("change", (event) => {
   event.target.value = ""; // lets the same file be chosen again
 });
 const take = (event, data) => {
-  const file = [...(data?.files ?? [])].find((candidate) => candidate.type.startsWith("image/"));
+  const file = data?.files?.[0]; // of any type: many systems do not know that of a HEIC
   if (!file) return;
   event.preventDefault();
   open(file);
@@ -208,29 +215,38 @@ function element(name, properties = {}, ...children) {
 }
 
 function show(answer) {
-  const known = answer.digit !== null;
-  const blank = answer.probabilities === null;
-  document.body.classList.toggle("refused", !known);
-  say(
-    known ? answer.digit : blank ? "–" : "?",
-    known
-      ? `This is ${withArticle(answer.digit)}`
-      : blank
-        ? "Nothing drawn"
-        : "No digit that I know",
-    known
-      ? `${percent(answer.probabilities[answer.digit])} sure`
-      : blank
-        ? "No ink was found in the picture."
-        : `${percent(answer.score)} sure. The closest digit is ${answer.closest}.`,
-  );
-  showBars(answer.probabilities);
-  byId("why").hidden = blank;
-  if (!blank) showWhy(answer);
+  const several = answer.digits.length > 1;
+  document.body.classList.toggle("refused", answer.digit === null && !several);
+  say(signs(answer.digits) || "–", ...inWords(answer));
+  showBars(answer.probabilities, answer.digit === null);
+  showDigits(several ? answer.digits : []);
+  byId("why").hidden = answer.digits.length === 0;
+  if (answer.digits.length) showWhy(answer);
+}
+
+const signs = (digits) => digits.map((one) => one.digit ?? "?").join("");
+
+function inWords({ digits }) {
+  if (digits.length === 0) return ["Nothing drawn", "No ink was found in the picture."];
+  if (digits.length > 1) return [`This is ${signs(digits)}`, certainty(digits)];
+  const [{ digit, closest, probabilities, score }] = digits;
+  if (digit !== null) return [`This is ${withArticle(digit)}`, `${percent(probabilities[digit])} sure`];
+  return ["No digit that I know", `${percent(score)} sure. The closest digit is ${closest}.`];
+}
+
+function certainty(digits) {
+  const refused = digits.filter((one) => one.digit === null).length;
+  if (refused) {
+    const are = refused === 1 ? "is no digit" : "are no digits";
+    return `${refused} of ${digits.length} pieces ${are} that I know.`;
+  }
+  const least = Math.min(...digits.map((one) => one.probabilities[one.digit]));
+  return `${digits.length} digits, each at least ${percent(least)} sure`;
 }
 
 function say(sign, verdict, detail) {
   byId("digit").textContent = sign;
+  byId("digit").style.setProperty("--length", String(sign).length);
   byId("verdict").textContent = verdict;
   byId("detail").textContent = detail;
   clearTimeout(speaking);
@@ -241,6 +257,7 @@ function showNothing() {
   document.body.classList.remove("refused");
   say("–", "Nothing drawn yet", "The answer appears here.");
   showBars(null);
+  showDigits([]);
   byId("why").hidden = true;
 }
 
@@ -250,7 +267,45 @@ function showProblem(message) {
   say("!", "That did not work", message);
 }
 
-function showBars(probabilities) {
+// A box round each digit of a number, and buttons that choose the one whose bars are shown.
+function showDigits(digits) {
+  const boxes = digits.map((one) => element("div", {}, element("span", { textContent: one.digit ?? "?" })));
+  const buttons = digits.map(chip);
+  const choose = (chosen) => {
+    for (const place of digits.keys()) {
+      boxes[place].classList.toggle("chosen", place === chosen);
+      buttons[place].setAttribute("aria-pressed", place === chosen);
+    }
+    byId("bars-title").textContent = `Piece ${chosen + 1} of ${digits.length}: ${BARS_TITLE.toLowerCase()}`;
+    showBars(digits[chosen].probabilities, digits[chosen].digit === null);
+  };
+  for (const [place, { box }] of digits.entries()) {
+    buttons[place].addEventListener("click", () => choose(place));
+    const [left, top, right, bottom] = box;
+    const { style } = boxes[place];
+    style.left = `${100 * (placed.left + left * placed.width)}%`;
+    style.top = `${100 * (placed.top + top * placed.height)}%`;
+    style.width = `${100 * (right - left) * placed.width}%`;
+    style.height = `${100 * (bottom - top) * placed.height}%`;
+  }
+  byId("boxes").replaceChildren(...boxes);
+  byId("digits").replaceChildren(...buttons);
+  byId("digits").hidden = digits.length === 0;
+  byId("bars-title").textContent = BARS_TITLE;
+  if (digits.length) choose(0);
+}
+
+function chip({ digit, probabilities }) {
+  return element(
+    "button",
+    { type: "button", className: digit === null ? "none" : "" },
+    element("b", { textContent: digit ?? "?" }),
+    element("span", { textContent: digit === null ? "no digit" : percent(probabilities[digit]) }),
+  );
+}
+
+function showBars(probabilities, refused = false) {
+  byId("bars").classList.toggle("refused", refused);
   const best = probabilities ? Math.max(...probabilities) : null;
   for (const [place, row] of [...byId("bars").children].entries()) {
     const share = probabilities ? probabilities[place] : 0;
@@ -264,6 +319,12 @@ function showWhy(answer) {
   byId("steps").replaceChildren(
     ...answer.steps.map((step) => figure(step.picture, CAPTIONS[step.name] ?? step.name)),
   );
+  const ofOne = answer.digits.length === 1;
+  for (const part of document.querySelectorAll("#why .of-one")) part.hidden = !ofOne;
+  if (ofOne) showWhyOne(answer);
+}
+
+function showWhyOne(answer) {
   byId("saliency").replaceChildren(
     figure(answer.saliency, "orange: the pixels that affect it most", `saliency of ${answer.model.name}`),
   );

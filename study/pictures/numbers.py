@@ -43,8 +43,8 @@ def taken_apart(
 def _above_each_other(ink: np.ndarray) -> list[np.ndarray]:
     """Connected pieces, joined where one stands above the other."""
     pieces, count = ndimage.label(ink > STROKE, EIGHT)
-    if count == 0:
-        return []
+    if count < 2:
+        return [ink] * count
     # The pale rim of a stroke belongs to the piece that is nearest.
     nearest = ndimage.distance_transform_edt(
         pieces == 0, return_distances=False, return_indices=True
@@ -113,6 +113,8 @@ def _halves(ink: np.ndarray, place: float) -> list[np.ndarray]:
     width = columns[-1] + 1 - columns[0]
     left = columns[0] + max(1, round((place - REACH) * width))
     right = min(columns[0] + max(2, round((place + REACH) * width)), columns[-1])
+    if left > right:  # a dot
+        return []
     costs = ink[rows[0] : rows[-1] + 1, left : right + 1].astype(float)
     total = costs.copy()
     steps = np.zeros(costs.shape, int)

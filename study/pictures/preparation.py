@@ -6,13 +6,13 @@ drawing, a scan or a photo. Every number below was chosen on training images.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from .ink import ink_of, ink_of_thumbnail, without_frame, without_print, without_specks
+from .ink import PALE, ink_of, ink_of_thumbnail, without_frame, without_print, without_specks
 from .numbers import taken_apart
 from .paper import evened, unlined
 
@@ -55,7 +55,7 @@ def prepare(picture: Image.Image | np.ndarray, tidy: bool = True) -> Prepared:
         tidy: take away tables, shadows, lines, frames and words first. A network that is to refuse
             them should see them as they are.
     """
-    ink, steps = _find_ink(picture, tidy)
+    ink, steps, _ = _find_ink(picture, tidy)
     return _formed(ink, steps)
 
 
@@ -74,41 +74,57 @@ def prepare_all(
         The digits from left to right; none if nothing is drawn. Of a picture of one digit, the same
         as ``prepare`` makes.
     """
-    ink, steps = _find_ink(picture, tidy=True, several=True)
+    ink, steps, dirty = _find_ink(picture, tidy=True)
     if max(ink.shape) < IMAGE_SIZE:
         return [_formed(ink, steps)] if ink.any() else []
-    known: dict[bytes, float] = {}
+    dropped = (dirty > ink) & (dirty >= PALE)  # what may be a digit of a number after all
+    line = without_specks(dirty, several=True) if dropped.any() else ink
+    formed: dict[bytes, Prepared] = {}
+    scores: dict[bytes, float] = {}
+
+    def form(part: np.ndarray) -> Prepared:
+        key = part.tobytes()
+        if key not in formed:
+            formed[key] = _formed(part, {})
+        return formed[key]
 
     def score(part: np.ndarray) -> float:
-        image = _formed(part, {}).image
+        image = form(part).image
         key = image.tobytes()
-        if key not in known:
-            known[key] = float(is_digit(image))
-        return known[key]
+        if key not in scores:
+            scores[key] = float(is_digit(image))
+        return scores[key]
 
-    parts = taken_apart(ink, score if is_digit else None)
-    return [_formed(ink if len(parts) == 1 else part, steps) for part in parts]
+    parts = taken_apart(line, score if is_digit else None)
+    if len(parts) > 1:
+        steps[list(steps)[-1]] = 255 * line  # the last step took the specks away
+    elif parts:
+        parts = [ink] if ink.any() else []
+    steps = _as_pictures(steps)
+    return [replace(form(part), steps=steps | form(part).steps) for part in parts]
 
 
 def _find_ink(
-    picture: Image.Image | np.ndarray, tidy: bool, several: bool = False
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """How much ink of the digit each pixel has, 0 to 1, and the steps to it."""
+    picture: Image.Image | np.ndarray, tidy: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """How much ink each pixel has, 0 to 1; the steps to it; and the same with specks."""
     level = grey_levels(picture).astype(np.float32)
     steps = {"picture": level}
     if max(level.shape) < IMAGE_SIZE:
         ink = ink_of_thumbnail(level)
-        return ink, steps | {"ink found": 255 * ink}
+        return ink, steps | {"ink found": 255 * ink}, ink
     for name, step in (("light evened", evened), ("lines removed", unlined)) if tidy else ():
         changed = step(level)
         if changed is not level:
             steps[name] = level = changed
     found = ink_of(level)
     kept = without_print(without_frame(found)) if tidy else found
-    ink = without_specks(kept, several)
+    ink = without_specks(kept)
     if kept is not found:
-        return ink, steps | {"ink found": 255 * found, "frame and print removed": 255 * ink}
-    return ink, steps | {"ink found": 255 * ink}
+        steps |= {"ink found": 255 * found, "frame and print removed": 255 * ink}
+    else:
+        steps |= {"ink found": 255 * ink}
+    return ink, steps, kept
 
 
 def _formed(ink: np.ndarray, steps: dict[str, np.ndarray]) -> Prepared:
@@ -122,9 +138,13 @@ def _formed(ink: np.ndarray, steps: dict[str, np.ndarray]) -> Prepared:
         steps["centred"] = 255 * _centred(scaled)
         height, width = ink.shape
         box = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
-    steps = {name: step.round().astype(np.uint8) for name, step in steps.items()}
+    steps = _as_pictures(steps)
     blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     return Prepared(steps.get("centred", blank), steps, box)
+
+
+def _as_pictures(steps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: step.round().astype(np.uint8) for name, step in steps.items()}
 
 
 def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:

@@ -1,0 +1,172 @@
+"""The command line: read pictures, or serve the page and its API.
+
+    python -m app read [--json] PICTURE...
+    python -m app serve [--host 127.0.0.1] [--port 8000]
+
+Each command imports what it needs when it runs, since PyTorch takes seconds to import.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1", "localhost", "::1"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m app", description="Read handwritten digits, or serve the page that does."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_read(commands)
+    _add_serve(commands)
+    options = parser.parse_args(arguments)
+    with suppress(KeyboardInterrupt):
+        return options.run(options)
+    return 130  # as a shell reports what Ctrl-C ended
+
+
+def _add_read(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "read",
+        help="read the digits in pictures",
+        description="Read a digit, or a number of several digits, in each picture. A line says "
+        "which, with the probability of each digit, or why there is none; ? stands for a piece "
+        "that is no digit.",
+        epilog="The exit status is 1 if one of the pictures could not be read, and 2 if none could "
+        "be tried. Pictures are PNG, JPEG, WebP or GIF, of at most 8 MB and 25 million pixels.",
+    )
+    command.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file; - is the input")
+    command.add_argument(
+        "--json", action="store_true", help="write a JSON object on each line, as the API does"
+    )
+    command.set_defaults(run=read)
+
+
+def _add_serve(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "serve",
+        help="serve the page and its API",
+        description="Serve the draw-a-digit page and its API, by gunicorn where it is installed, "
+        "otherwise (on Windows) by Flask's own server. Ctrl-C stops it.",
+    )
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at (default: %(default)s, this machine alone); there is no "
+        "password and no encryption",
+    )
+    command.add_argument("--port", default=8000, type=_port, help="(default: %(default)s)")
+    command.set_defaults(run=serve)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def read(options: argparse.Namespace) -> int:
+    """Print a line for each picture; return 1 if one could not be read in full, otherwise 0."""
+    import torch
+
+    from app.service import Service
+    from study.weights import ModelFileError
+
+    torch.set_num_threads(1)  # an image of 28x28 is too small to be shared among cores
+    try:
+        service = Service(votes=False)
+    except ModelFileError as error:
+        print(error, file=sys.stderr)
+        return 2
+    sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
+    status = 0
+    for file in options.pictures:
+        answer = _answer(service, file)
+        status |= not answer.get("digits") or any(one["digit"] is None for one in answer["digits"])
+        try:
+            print(_as_json(file, answer) if options.json else _as_text(file, answer), flush=True)
+        except BrokenPipeError:  # whoever reads this has seen enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+    return int(status)
+
+
+def _answer(service, file: str) -> dict:
+    """The answer to a picture, or {"error": ...} if it is none."""
+    from werkzeug.exceptions import HTTPException
+
+    from app import uploads
+
+    try:
+        picture = uploads.read(_content(file, uploads.MAX_BYTES + 1))
+    except OSError as error:
+        return {"error": f"{error.strerror}."}
+    except HTTPException as error:
+        return {"error": error.description}
+    return service.answer(picture, votes=False)
+
+
+def _content(file: str, most: int) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read(most)
+    with Path(file).open("rb") as stream:
+        return stream.read(most)
+
+
+def _text(answer: dict) -> str:
+    """The digits of an answer, with "?" for what is no digit."""
+    return "".join("?" if one["digit"] is None else str(one["digit"]) for one in answer["digits"])
+
+
+def _as_text(file: str, answer: dict) -> str:
+    """Such as "number.png: 20?6 (99.9 %, 98.2 %, no digit that I know, 97.0 %)"."""
+    if not answer.get("digits"):
+        return f"{file}: {answer.get('error') or answer['reason']}"
+    certain = [
+        one["reason"] or f"{100 * one['probabilities'][one['digit']]:.1f} %"
+        for one in answer["digits"]
+    ]
+    return f"{file}: {_text(answer)} ({', '.join(certain)})"
+
+
+def _as_json(file: str, answer: dict) -> str:
+    """The answer without the networks' input and votes, which would fill the screen."""
+    if "error" not in answer:
+        digits = [{key: one[key] for key in one if key != "image"} for one in answer["digits"]]
+        kept = {key: answer[key] for key in answer if key not in ("image", "models")}
+        answer = {"text": _text(answer)} | kept | {"digits": digits}
+    return json.dumps({"file": file} | answer)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve the page until the process is stopped."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(
+        f"== serving http://{host}:{options.port} "
+        "(the models take a few seconds to load; stop with Ctrl-C)",
+        flush=True,
+    )
+    if options.host not in LOOPBACK:
+        print("   Whoever reaches this address may ask; nothing is encrypted.", flush=True)
+    if sys.platform != "win32" and find_spec("gunicorn"):
+        config = Path(__file__).resolve().with_name("gunicorn.conf.py")
+        command = [sys.executable, "-m", "gunicorn", "--config", str(config)]
+        os.execv(sys.executable, [*command, "--bind", f"{host}:{options.port}"])
+    from werkzeug.serving import run_simple
+
+    from app import create_app
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
+    run_simple(options.host, options.port, create_app(), threaded=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""The command line: a line for each picture, its exit status, and the two servers."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from werkzeug.serving import make_server
+
+from app.__main__ import main
+from app.uploads import MAX_BYTES
+from asking import encoded
+from benchmarks.scenes import side_by_side
+from conftest import ROOT
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, seven, digits) -> Path:
+    """The current folder, with pictures, and files that are none."""
+    seven.save(tmp_path / "seven.png")
+    images = [digits[1].images[index].numpy() for index in (1, 3, 0, 4)]
+    number = Image.fromarray(side_by_side(images, gap=6))
+    number.resize((4 * number.width, 4 * number.height)).save(tmp_path / "number.webp")
+    Image.new("L", (50, 50), 255).save(tmp_path / "blank.gif")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic")
+    (tmp_path / "large.png").write_bytes(bytes(MAX_BYTES + 1))
+    (tmp_path / "half.png").write_bytes(encoded(seven)[:200])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def read(folder, service, monkeypatch, capsys):
+    """Run `read` with the session's models; return its exit status and its lines."""
+
+    def load(votes):
+        assert not votes  # the answering model is enough
+        return service
+
+    monkeypatch.setattr("app.service.Service", load)
+
+    def run(*arguments: str) -> tuple[int, list[str]]:
+        status = main(["read", *arguments])
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return status, printed.out.splitlines()
+
+    return run
+
+
+def test_reads_from_any_folder_and_answers_all_that_can_be(folder, seven):
+    command = [sys.executable, "-m", "app", "read", "seven.png", "notes.txt", "-", "number.webp"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "always"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, input=encoded(seven), capture_output=True
+    )
+    assert done.returncode == 1, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert re.fullmatch(r"seven\.png: 7 \(\d+\.\d %\)", lines[0])
+    assert lines[1].startswith("notes.txt: This is not a PNG")
+    assert lines[2] == lines[0].replace("seven.png", "-")
+    assert re.fullmatch(r"number\.webp: 2074 \((\d+\.\d %, ){3}\d+\.\d %\)", lines[3])
+    assert len(lines) == 4
+
+
+def test_status_is_0_if_all_were_read(read):
+    status, lines = read("seven.png", "number.webp", "seven.png")
+    assert status == 0 and len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("notes.txt", "This is not a PNG"),
+        ("half.png", "or it is damaged"),
+        ("empty.png", "0 bytes"),
+        ("photo.heic", "Export it as a JPEG"),
+        ("large.png", "at most 8 MB"),
+        ("missing.png", "No such file"),
+        (".", "directory"),
+        ("blank.gif", "nothing drawn"),
+    ],
+)
+def test_status_is_1_if_one_was_not_read(read, file, why):
+    status, lines = read(file, "seven.png")
+    assert status == 1
+    assert lines[0].startswith(f"{file}: ") and why in lines[0]
+    assert lines[1].startswith("seven.png: 7 (")
+    status, [line] = read("--json", file)
+    answer = json.loads(line)
+    assert status == 1 and answer["file"] == file
+    assert answer.get("error", answer.get("reason")) == lines[0].partition(": ")[2]
+
+
+def test_a_piece_that_is_no_digit_is_a_question_mark(read, service, monkeypatch):
+    whole = service.answer(np.asarray(Image.open("number.webp").convert("L")), votes=False)
+    whole["digits"][1] |= {"digit": None, "reason": "no digit that I know"}
+    monkeypatch.setattr(service, "answer", lambda *_, **__: whole)
+    status, [line] = read("number.webp")
+    assert status == 1
+    assert re.fullmatch(
+        r"number\.webp: 2\?74 \(\d+\.\d %, no digit that I know, \d+\.\d %, \d+\.\d %\)", line
+    )
+    _, [line] = read("--json", "number.webp")
+    assert json.loads(line)["text"] == "2?74"
+
+
+def test_json_is_the_answer_of_the_api_without_its_images(read, client):
+    status, lines = read("--json", "seven.png", "number.webp")
+    for file, text, line in zip(("seven.png", "number.webp"), ("7", "2074"), lines, strict=True):
+        answer = json.loads(line)
+        assert answer.pop("file") == file and answer.pop("text") == text
+        content = Path(file).read_bytes()
+        wanted = client.post("/api/predict?votes=0", data=content).get_json()
+        del wanted["image"], wanted["models"]
+        for digit in wanted["digits"]:
+            del digit["image"]
+        assert answer == wanted
+    assert status == 0
+
+
+def test_names_that_cannot_be_shown(folder, read, monkeypatch):
+    (folder / "sieben \u2166.png").write_bytes((folder / "seven.png").read_bytes())
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    assert main(["read", "sieben \u2166.png"]) == 0
+    assert output.buffer.getvalue().startswith(b"sieben \\u2166.png: 7 (")
+
+
+def test_status_is_2_without_the_answering_model(folder, capsys, monkeypatch):
+    monkeypatch.setattr("app.service.ROOT", folder)
+    monkeypatch.setattr("app.service.Service.__init__.__defaults__", (folder, True))
+    assert main(["read", "seven.png"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and "robust.pt" in printed.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["read"], ["write", "7.png"], ["serve", "--port", "0"], ["serve", "--port=x"]]
+)
+def test_misspelt_commands(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2 and "usage: python -m app" in capsys.readouterr().err
+
+
+def test_help_does_not_wait_for_pytorch():
+    code = "import sys, app.__main__; print('torch' in sys.modules or 'flask' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "False\n"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_serve_starts_gunicorn_at_that_address(tmp_path, monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda _, command: started.extend(command))
+    monkeypatch.setattr("werkzeug.serving.run_simple", lambda *_, **__: None)
+    monkeypatch.setattr("app.routes.Service", lambda: None)
+    port = free_port()
+    main(["serve", "--host", "localhost", "--port", str(port)])
+    assert f"http://localhost:{port}" in capsys.readouterr().out
+    # In place of the page, an application that starts at once; the page itself is served so in
+    # the tests with a browser.
+    process = subprocess.Popen([*started, "werkzeug.testapp:test_app"], cwd=tmp_path)
+    try:
+        response = asked(port, "GET", "/")
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert response.status == 200
+
+
+def asked(port: int, *request) -> http.client.HTTPResponse:
+    """The response of a server that may still be starting."""
+    end = time.monotonic() + 60
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with contextlib.suppress(ConnectionRefusedError):
+            connection.request(*request)
+            return connection.getresponse()
+        assert time.monotonic() < end, "the server does not start"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def flask_server(service, monkeypatch):
+    """The port of the server that `serve` starts where there is no gunicorn."""
+    started = {}
+
+    def run_simple(host, port, application, **options):
+        started.update(server=make_server(host, 0, application, **options), port=port)
+
+    monkeypatch.setattr("app.__main__.find_spec", lambda _: None)
+    monkeypatch.setattr("werkzeug.serving.run_simple", run_simple)
+    monkeypatch.setattr("app.routes.Service", lambda: service)
+    main(["serve", "--port", "8123"])
+    assert started["port"] == 8123
+    server = started["server"]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_flask_serves_where_gunicorn_does_not_exist(flask_server, seven):
+    """It does not end the stream of a body: whoever reads on waits for ever."""
+    address = "/api/predict?votes=0"
+    for body, status in (
+        (encoded(seven), 200),
+        (bytes(MAX_BYTES + 100_001), 413),
+        (encoded(Image.new("1", (6000, 6000))), 413),
+        (b"no picture", 400),
+    ):
+        response = asked(flask_server, "POST", address, body, {"Content-Type": "image/png"})
+        assert response.status == status
+        assert json.loads(response.read()).keys() & {"digit", "error"}
