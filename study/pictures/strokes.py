@@ -149,7 +149,9 @@ def draw(
     for i in range(count):
         rng = np.random.default_rng([seed, i, int(test)])
         style = styles[i % len(styles)]
-        images[i] = prepare(picture(style, Hand.draw(rng, test), rng)).image
+        drawn = picture(style, Hand.draw(rng, test), rng)
+        # Networks learn from ink as it was drawn; a test goes all the way of a user's picture.
+        images[i] = prepare(drawn, tidy=test).image
         labels[i] = int(style[0])
     return torch.from_numpy(images), torch.from_numpy(labels)
 
