@@ -160,8 +160,9 @@ def accuracy_by_clusters(
 
     Returns:
         One row a model: ``errors``; ``accuracy``, ``low`` and ``high``, the ends of the 95 %
-        percentile interval (0 to 1); ``design effect``, the variance of the accuracy over what
-        it would be for N independent images (Kish 1965, "Survey Sampling"), NaN without errors.
+        percentile interval (0 to 1), of no width where there are no errors to draw; ``design
+        effect``, the variance of the accuracy over what it would be for N independent images
+        (Kish 1965, "Survey Sampling"), NaN without errors.
     """
     counts = pd.DataFrame({name: ~values.numpy() for name, values in right.items()})
     counts = counts.assign(images=1).groupby([np.asarray(strata), np.asarray(clusters)]).sum()

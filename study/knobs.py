@@ -72,8 +72,8 @@ HYPERPARAMETERS = FIT | SIZES | {"dropout": number(least=0, below=1)}
 RULES_BY_NAMES = {
     "num_film_strips num_samples num_extremes num_close_neighbours num_candidates num_shifted "
     "num_conflicts knn_neighbours num_mistakes num_bins num_drawn_digits num_non_digits num_shown "
-    "num_choice_drawn num_choice_non_digits num_damaged num_per_kind num_more search_images "
-    "short_images": whole(1),
+    "num_choice_drawn num_choice_non_digits num_damaged num_per_kind num_more num_hardest "
+    "num_resamples search_images short_images": whole(1),
     "num_train_images": whole(100, 60_000),
     "num_test_images": whole(50, 10_000),
     "num_components": whole(2, 784),
