@@ -86,16 +86,18 @@ def split(
 ) -> tuple[Digits, Digits]:
     """Split into training and validation images, the same for one seed.
 
-    Without groups, the split is stratified by class. With them, whole groups are drawn. A group
-    cannot be divided, so the classes keep their shares only roughly: as far as all groups hold
-    them in like shares, as MNIST's writers nearly do.
+    Without groups, the split is stratified by class. With them, it can be so only roughly: a group
+    goes to one side whole, with whatever digits it has. Writers of MNIST wrote all ten about
+    equally often, so with them as groups the classes nearly keep their shares.
 
     Args:
         valid_fraction: the fraction that is held out, between 0 and 1: of the images, or of the
             groups, which need not be equally large.
         seed: any non-negative integer.
-        groups: one number an image, for instance its writer. No group then has images on both
-            sides.
+        groups: one number an image, for instance its writer: no group stands on both sides.
+
+    Raises:
+        ValueError: there are too few images of a class, or too few groups, for both sides.
     """
     if groups is None:
         return digits.split(train, valid_fraction, seed)
