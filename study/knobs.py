@@ -106,7 +106,7 @@ RULES_BY_NAMES = {
     "window": Rule("an odd whole number from 3 to 27", lambda x: bool(TopHat(x))),
     "retrain": Rule("True or False", lambda x: isinstance(x, bool)),
     "runs_dir models_dir figures_dir": Rule("the name of a folder", _is_name),
-    "readme refusal_file first_reading": FILE,
+    "readme refusal_file another_choice": FILE,
     "models": several(FILE),
 }
 RULES = HYPERPARAMETERS | {n: rule for names, rule in RULES_BY_NAMES.items() for n in names.split()}

@@ -132,7 +132,7 @@ TEST_RANGES = {
 def draw(
     count: int, seed: int, styles: Sequence[str] = STYLES, test: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw digits, each in a hand of its own, and prepare them as a user's pictures are.
+    """Draw digits, each in a hand of its own, and prepare them as clean pictures.
 
     Args:
         count: how many; the styles take turns.
@@ -149,9 +149,7 @@ def draw(
     for i in range(count):
         rng = np.random.default_rng([seed, i, int(test)])
         style = styles[i % len(styles)]
-        drawn = picture(style, Hand.draw(rng, test), rng)
-        # Networks learn from ink as it was drawn; a test goes all the way of a user's picture.
-        images[i] = prepare(drawn, tidy=test).image
+        images[i] = prepare(picture(style, Hand.draw(rng, test), rng), tidy=False).image
         labels[i] = int(style[0])
     return torch.from_numpy(images), torch.from_numpy(labels)
 
