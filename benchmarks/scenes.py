@@ -1,8 +1,7 @@
 """How many pictures, as people send them, are read, refused, or read as something else?
 
-Draws pictures of every kind in `study.pictures.scenes` with test digits and hands for testing,
-prepares them, and asks the network and the threshold that the page answers with. Numbers follow,
-of test digits side by side.
+Draws pictures of every kind in `study.pictures.scenes` with test digits and hands for testing, and
+reads them as the page does. Numbers follow, of test digits side by side.
 
     python -m benchmarks.scenes [--count 60] [--report docs/scenes.md]
 """
@@ -13,43 +12,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 from scipy import ndimage
 
-from app.service import ANSWERING
-from study import evaluation, mnist, report, weights
-from study.pictures import refusal, scenes
-from study.pictures.preparation import prepare, prepare_all
+from app.service import Service
+from study import mnist, report
+from study.pictures import scenes
+from study.pictures.preparation import grey_levels
 
 ROOT = Path(__file__).parent.parent
 SEED = 1  # choices were made with seed 0, on training digits and hands
 LARGE = "3000x4000 pixels"  # takes long: a fifth as many
 
 
-class Reader:
-    """A network that answers a digit, or nothing."""
-
-    def __init__(self, network: torch.nn.Module, threshold: float):
-        self.network, self.threshold = network, threshold
-
-    def no_digit(self, image: np.ndarray) -> float:
-        """The probability that an image, uint8 (28, 28), shows no digit."""
-        return refusal.score(evaluation.predict(self.network, torch.from_numpy(image)[None])).item()
-
-    def is_digit(self, image: np.ndarray) -> float:
-        """The probability that it shows one."""
-        return 1 - self.no_digit(image)
-
-    def read(self, image: np.ndarray) -> int | None:
-        """The digit, or None for a refusal."""
-        if not image.any() or self.no_digit(image) >= self.threshold:
-            return None
-        logits = evaluation.predict(self.network, torch.from_numpy(image)[None])
-        return int(logits[0, : evaluation.NUM_DIGITS].argmax())
+def read(service: Service, picture: Image.Image) -> list[int | None]:
+    """The digits that the page reads in a picture, None where it refuses one."""
+    answer = service.answer(grey_levels(picture), votes=False)
+    return [digit["digit"] for digit in answer["digits"]]
 
 
-def table_of_kinds(reader: Reader, digits: mnist.Digits, count: int, test: bool) -> pd.DataFrame:
+def table_of_kinds(service: Service, digits: mnist.Digits, count: int, test: bool) -> pd.DataFrame:
     """One row a kind: pictures, read, refused and wrong. An empty sheet should be refused."""
     rows = []
     for kind in scenes.KINDS:
@@ -57,14 +39,14 @@ def table_of_kinds(reader: Reader, digits: mnist.Digits, count: int, test: bool)
         pictures, labels = scenes.draw(
             kind, number, SEED, digits.images.numpy(), digits.labels.numpy(), test
         )
-        answers = [reader.read(prepare(picture).image) for picture in pictures]
-        refused = sum(answer is None for answer in answers)
-        read = sum(a == label for a, label in zip(answers, labels.tolist(), strict=True))
-        rows.append(_row(kind, number, read, refused))
+        answers = [read(service, picture) for picture in pictures]
+        refused = sum(answer == [] or None in answer for answer in answers)
+        right = sum(a == [label] for a, label in zip(answers, labels.tolist(), strict=True))
+        rows.append(_row(kind, number, right, refused))
     return pd.DataFrame(rows)
 
 
-def table_of_numbers(reader: Reader, digits: mnist.Digits, count: int) -> pd.DataFrame:
+def table_of_numbers(service: Service, digits: mnist.Digits, count: int) -> pd.DataFrame:
     """The same for numbers; where one digit of a number is refused, the number is."""
     rows = []
     for name, lengths, gaps in (
@@ -73,7 +55,7 @@ def table_of_numbers(reader: Reader, digits: mnist.Digits, count: int) -> pd.Dat
         ("numbers of two to six digits", (2, 6), (2, 8)),
         ("two digits that touch", (2, 2), None),
     ):
-        read = refused = 0
+        right = refused = 0
         for i in range(count):
             rng = np.random.default_rng([SEED, len(rows), i])
             chosen = rng.integers(len(digits.labels), size=rng.integers(*lengths, endpoint=True))
@@ -84,10 +66,10 @@ def table_of_numbers(reader: Reader, digits: mnist.Digits, count: int) -> pd.Dat
             gap = touching(images) if gaps is None else int(rng.integers(*gaps, endpoint=True))
             line = Image.fromarray(side_by_side(images, gap))
             line = line.resize((4 * line.width, 4 * line.height), Image.Resampling.BICUBIC)
-            answers = [reader.read(one.image) for one in prepare_all(line, reader.is_digit)]
-            read += answers == digits.labels[chosen].tolist()
-            refused += None in answers
-        rows.append(_row(name, count, read, refused))
+            answer = read(service, line)
+            right += answer == digits.labels[chosen].tolist()
+            refused += answer == [] or None in answer
+        rows.append(_row(name, count, right, refused))
     return pd.DataFrame(rows)
 
 
@@ -127,11 +109,10 @@ def main() -> None:
     parser.add_argument("--report", help="file whose tables are written")
     arguments = parser.parse_args()
     digits = mnist.load(ROOT / "data")[0 if arguments.train else 1]
-    network = weights.load_model(ROOT / "models" / f"{ANSWERING}.pt")
-    reader = Reader(network, refusal.load().threshold)
+    service = Service(votes=False)
     tables = {
-        "kinds": table_of_kinds(reader, digits, arguments.count, test=not arguments.train),
-        "numbers": table_of_numbers(reader, digits, arguments.count),
+        "kinds": table_of_kinds(service, digits, arguments.count, test=not arguments.train),
+        "numbers": table_of_numbers(service, digits, arguments.count),
     }
     for name, table in tables.items():
         print(table.to_string(index=False))

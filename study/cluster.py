@@ -215,7 +215,19 @@ def _publish(client: Client, data_hash: str, train: Digits, valid: Digits | None
 @lru_cache(maxsize=4)
 def _data(data_hash: str) -> tuple[Digits, Digits | None]:
     """In a worker: the training and validation images, fetched once."""
-    packed = get_client().get_metadata([DATA_KEY, data_hash, "packed"])
+    packed = _connected().get_metadata([DATA_KEY, data_hash, "packed"])
     logger.info("images %s: %.1f MB from the scheduler", data_hash, len(packed) / 1e6)
     arrays = pickle.loads(gzip.decompress(packed))
     return tuple(part and Digits(*map(torch.from_numpy, part)) for part in arrays)
+
+
+def _connected() -> Client:
+    """In a worker: a client, asked for once more where the first connection failed.
+
+    Now and then the scheduler's greeting arrives together with other news, and distributed gives
+    up (https://github.com/dask/distributed/issues/980).
+    """
+    try:
+        return get_client()
+    except AssertionError:
+        return get_client()

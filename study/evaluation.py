@@ -1,6 +1,6 @@
 """Predictions -> numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -136,6 +136,49 @@ def accuracy_columns(correct: int, total: int) -> dict[str, object]:
         "95 % interval": interval_text(*wilson_interval(correct, total)),
         "errors": total - correct,
     }
+
+
+def accuracy_by_clusters(
+    right: Mapping[str, torch.Tensor],
+    clusters: Sequence[int],
+    strata: Sequence[object],
+    *,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the accuracy of each model, with an interval for images that come in clusters.
+
+    The images of one writer resemble each other, so a model's mistakes on them come together. The
+    bootstrap therefore draws writers with replacement, each with all their images, as many as
+    each stratum has (Davison and Hinkley 1997, "Bootstrap Methods and their Application",
+    section 3.8).
+
+    Args:
+        right: by model, bool, shape (N,): whether it is right on each image.
+        clusters: shape (N,), which images belong together, for instance by their writers.
+        strata: shape (N,), the groups of clusters of which each resample has as many as the set.
+
+    Returns:
+        One row a model: ``errors``; ``accuracy``, ``low`` and ``high``, the ends of the 95 %
+        percentile interval (0 to 1), of no width where there are no errors to draw; ``design
+        effect``, the variance of the accuracy over what it would be for N independent images
+        (Kish 1965, "Survey Sampling"), NaN without errors.
+    """
+    counts = pd.DataFrame({name: ~values.numpy() for name, values in right.items()})
+    counts = counts.assign(images=1).groupby([np.asarray(strata), np.asarray(clusters)]).sum()
+    random, resampled = np.random.default_rng(seed), 0
+    for _, stratum in counts.groupby(level=0):
+        size = len(stratum)
+        times_drawn = random.multinomial(size, np.full(size, 1 / size), num_resamples)
+        resampled += times_drawn @ stratum.to_numpy()  # (num_resamples, models and images)
+    accuracies = 1 - resampled[:, :-1] / resampled[:, -1:]
+    *errors, total = counts.sum()
+    table = pd.DataFrame({"errors": errors}, index=pd.Index(right, name="model"))
+    table["accuracy"] = 1 - table["errors"] / total
+    table["low"], table["high"] = np.quantile(accuracies, [0.025, 0.975], axis=0)
+    independent = table["accuracy"] * (1 - table["accuracy"]) / total
+    table["design effect"] = accuracies.var(axis=0) / independent.where(table["errors"] > 0)
+    return table
 
 
 def evaluate(model: nn.Module, digits: Digits) -> tuple[float, float]:

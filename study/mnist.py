@@ -1,55 +1,44 @@
-"""The images and labels, and how they are split.
+"""MNIST: its images and labels, who wrote them, and how they are split.
 
 MNIST lies in ``data/`` as the four archives of its authors, so nothing is downloaded. Should one
-be missing, torchvision fetches it. The archives are never unpacked on the disk, and all images
-stay in memory as one uint8 tensor: 47 MB, and faster to index than any loader of single files.
+be missing, torchvision fetches it. The archives are never unpacked on the disk. Who wrote each
+image stands in two more files, of QMNIST, which are fetched when they are asked for.
 """
 
 import gzip
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
-from typing import Self
+from urllib.request import urlopen
 
-import joblib
+import numpy as np
+import pandas as pd
 import torch
 from filelock import FileLock
-from sklearn.model_selection import train_test_split
-from torchvision.datasets import MNIST
+from sklearn.model_selection import GroupShuffleSplit
+from torchvision.datasets import MNIST, QMNIST
 from torchvision.datasets.utils import check_integrity
+
+from study import digits
+from study.digits import Digits, fingerprint, to_float
+from study.files import write_whole
+
+__all__ = ["DataError", "Digits", "fingerprint", "load", "split", "to_float", "writers"]
 
 ARCHIVE_MD5 = dict(MNIST.resources)
 TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 IMAGES_HEADER, LABELS_HEADER = 16, 8  # bytes before the first pixel and the first label
+# Of QMNIST, the address and the MD5 of the labels, without the images.
+WRITERS = {part: QMNIST.resources[part][1] for part in ("train", "test")}
+WRITERS_HEADER, WRITERS_COLUMNS = 12, 8  # bytes before the first row; its numbers of four bytes
+NUM_TEST = 10_000  # QMNIST's test set goes on with 50 000 images that MNIST left out
+STUDENTS = 4  # the series of NIST that high-school students wrote
 
 
 class DataError(RuntimeError):
-    """A file of MNIST is damaged, or missing and out of reach."""
-
-
-@dataclass(frozen=True)
-class Digits:
-    """Images with their labels.
-
-    Attributes:
-        images: uint8, shape (N, 28, 28); 0 is paper, 255 is ink.
-        labels: int64, shape (N,), from 0 to 9; 10 marks a picture of no digit.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __add__(self, other: Self) -> Self:
-        """Both sets, one after the other."""
-        images = torch.cat([self.images, other.images])
-        return Digits(images, torch.cat([self.labels, other.labels]))
-
-    def __getitem__(self, indices) -> Self:
-        """The images and labels at ``indices`` (a slice, a mask, or a sequence of indices)."""
-        return Digits(self.images[indices], self.labels[indices])
+    """A file of MNIST or QMNIST is damaged, or missing and out of reach."""
 
 
 def load(root: str | Path = "data") -> tuple[Digits, Digits]:
@@ -68,33 +57,53 @@ def load(root: str | Path = "data") -> tuple[Digits, Digits]:
     return _read(raw, *TRAIN), _read(raw, *TEST)
 
 
-def split(train: Digits, valid_fraction: float, seed: int) -> tuple[Digits, Digits]:
-    """Split into training and validation images: stratified by class, the same for one seed.
+def writers(root: str | Path = "data") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return who wrote each training and each test image, in the order of ``load``.
+
+    NIST recorded it, and the extended labels of QMNIST kept it (Yadav and Bottou 2019,
+    https://arxiv.org/abs/1905.10498). They are fetched once, 1 MB, into ``QMNIST/raw/``.
 
     Args:
-        valid_fraction: the fraction that is held out, between 0 and 1.
-        seed: any non-negative integer.
+        root: the folder that holds ``QMNIST/raw/``, or gets it.
+
+    Returns:
+        One row an image: ``writer``, NIST's number of the person; ``series``, the part of NIST's
+        collection, 0, 1 or 4; ``group``, "students" of a high school (series 4) or "employees" of
+        the Census Bureau (the others).
+
+    Raises:
+        DataError: a file is damaged, or missing and cannot be fetched; the message names the
+            file and the cure.
     """
-    train_indices, valid_indices = train_test_split(
-        torch.arange(len(train)).numpy(),
-        test_size=valid_fraction,
-        stratify=train.labels.numpy(),
-        random_state=seed,
-    )
+    raw = Path(root) / "QMNIST" / "raw"
+    _fetch_writers(raw)
+    train, test = (_read_writers(raw / Path(url).name, md5) for url, md5 in WRITERS.values())
+    return train, test.head(NUM_TEST)
+
+
+def split(
+    train: Digits, valid_fraction: float, seed: int, groups: Sequence[int] | None = None
+) -> tuple[Digits, Digits]:
+    """Split into training and validation images, the same for one seed.
+
+    Without groups, the split is stratified by class. With them, it can be so only roughly: a group
+    goes to one side whole, with whatever digits it has. Writers of MNIST wrote all ten about
+    equally often, so with them as groups the classes nearly keep their shares.
+
+    Args:
+        valid_fraction: the fraction that is held out, between 0 and 1: of the images, or of the
+            groups, which need not be equally large.
+        seed: any non-negative integer.
+        groups: one number an image, for instance its writer: no group stands on both sides.
+
+    Raises:
+        ValueError: there are too few images of a class, or too few groups, for both sides.
+    """
+    if groups is None:
+        return digits.split(train, valid_fraction, seed)
+    shuffle = GroupShuffleSplit(1, test_size=valid_fraction, random_state=seed)
+    train_indices, valid_indices = next(shuffle.split(train.labels, groups=np.asarray(groups)))
     return train[train_indices], train[valid_indices]
-
-
-def fingerprint(*parts: Digits | None) -> str:
-    """Return a hash of images and labels; None stands for a set that does not exist."""
-    arrays = [(p.images.numpy(), p.labels.numpy()) if p is not None else None for p in parts]
-    return joblib.hash(arrays)[:12]
-
-
-def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 images (N, 28, 28) into what the networks take: float (N, 1, 28, 28) in [0, 1]."""
-    # The channel is added last and then moved into place: this gives the strides of the
-    # channels_last layout, in which convolutions are faster.
-    return (images.float() / 255).unsqueeze(-1).permute(0, 3, 1, 2)
 
 
 def _read(raw: Path, images: str, labels: str) -> Digits:
@@ -124,3 +133,35 @@ def _fetch(raw: Path) -> None:
             f"{raw / missing[0] if missing else raw} is missing and could not be downloaded: "
             f"restore it with `git restore {raw}`, or run again with a network connection."
         ) from error
+
+
+def _fetch_writers(raw: Path) -> None:
+    """Download the two files without the images, 20 MB, that torchvision would fetch with them."""
+    files = {raw / Path(url).name: (url, md5) for url, md5 in WRITERS.values()}
+    missing = {path: files[path] for path in files if not path.exists()}
+    try:
+        for path, (url, md5) in missing.items():
+            with urlopen(url, timeout=20) as answer:  # seconds
+                content = answer.read()
+            if hashlib.md5(content).hexdigest() != md5:
+                raise OSError(f"what came from {url} is another file")
+            write_whole(path, content)
+    except (OSError, HTTPException) as error:
+        names = " and ".join(path.name for path in missing if not path.exists())
+        addresses = " and ".join(url for path, (url, _) in missing.items() if not path.exists())
+        raise DataError(
+            f"What tells who wrote each digit, {names}, is missing in {raw} and could not be "
+            f"downloaded: put there {addresses}, or run again with a network connection."
+        ) from error
+
+
+def _read_writers(path: Path, md5: str) -> pd.DataFrame:
+    if not check_integrity(path, md5):
+        raise DataError(
+            f"{path} is damaged (its MD5 is not {md5}): delete it to have it downloaded again."
+        )
+    content = gzip.decompress(path.read_bytes())
+    rows = np.frombuffer(content, ">i4", offset=WRITERS_HEADER).reshape(-1, WRITERS_COLUMNS)
+    _, series, writer, *_ = rows.T.astype(np.int64)
+    group = np.where(series == STUDENTS, "students", "employees")
+    return pd.DataFrame({"writer": writer, "series": series, "group": group})

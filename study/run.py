@@ -31,9 +31,9 @@ from torch import nn
 
 import network as networks
 import rnns
-from study import augmentation, evaluation, mnist, settings, training, weights
+from study import augmentation, digits, evaluation, settings, training, weights
+from study.digits import Digits
 from study.evaluation import loss_and_accuracy, one_thread, predict
-from study.mnist import Digits
 from study.training import Settings, default_device, diverged, fast_precision, fit
 
 
@@ -284,6 +284,6 @@ def _bindings(statement: ast.stmt) -> list[tuple[str, ast.AST]]:
 
 # Taken when this module is imported: a file that is edited later does not change what runs.
 ALWAYS = "*"
-MODULES = (networks, rnns, settings, mnist, augmentation, evaluation, training, weights)
+MODULES = (networks, rnns, settings, digits, augmentation, evaluation, training, weights)
 SOURCES = tuple(map(inspect.getsource, (*MODULES, sys.modules[__name__])))
 CODE_HASHES = {name: code_hash(name, SOURCES) for name in weights.NETWORKS}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -36,6 +40,33 @@ def few(digits) -> tuple[mnist.Digits, mnist.Digits]:
     return train[:600], train[600:800]
 
 
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def qmnist(tmp_path, monkeypatch) -> Path:
+    """A folder from which files like QMNIST's are fetched: each hundred images are one writer's."""
+    folder, files = tmp_path / "qmnist", {}
+    folder.mkdir()
+    for part, length, first in (("train", 60_000, 0), ("test", 10_010, 2100)):
+        rows = np.zeros((length, 8), ">i4")
+        person = np.arange(length) // 100
+        rows[:, 1], rows[:, 2] = np.array([0, 1, 4])[person % 3], first + person
+        content = gzip.compress(np.array([3074, length, 8], ">i4").tobytes() + rows.tobytes())
+        path = folder / f"qmnist-{part}-labels-idx2-int.gz"
+        path.write_bytes(content)
+        files[part] = (path.as_uri(), hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(mnist, "WRITERS", files)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def service() -> Service:
     return Service()
@@ -56,7 +87,8 @@ def seven(digits) -> Image.Image:
 def repository(tmp_path_factory) -> Path:
     """A copy of the repository, so that no test changes a committed file."""
     copy = tmp_path_factory.mktemp("copy") / "repository"
-    ignore = shutil.ignore_patterns(".git", ".venv", "runs", "*cache*", "tests", "*-ubyte")
+    ignored = (".git", ".venv", "runs", "*cache*", "tests", "*-ubyte", "QMNIST")
+    ignore = shutil.ignore_patterns(*ignored)
     shutil.copytree(ROOT, copy, ignore=ignore)
     return copy
 

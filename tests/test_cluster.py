@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -13,6 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -174,6 +177,22 @@ def assert_same(runs: pd.DataFrame, others: pd.DataFrame) -> None:
             weights.read_model_file(Path(f) / "model.pt")["state_dict"] for f in (folder, other)
         ]
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_worker_connects_again_where_the_greeting_came_with_other_news(monkeypatch):
+    arrays = [(torch.zeros(2, 28, 28).byte().numpy(), torch.arange(2).numpy()), None]
+    packed = gzip.compress(pickle.dumps(arrays))
+    answers = [AssertionError, SimpleNamespace(get_metadata=lambda _: packed)]
+
+    def get_client():
+        answer = answers.pop(0)
+        if answer is AssertionError:
+            raise answer
+        return answer
+
+    monkeypatch.setattr(cluster, "get_client", get_client)
+    train, valid = cluster._data("greeted twice")
+    assert train.labels.tolist() == [0, 1] and valid is None and answers == []
 
 
 def test_a_killed_worker_changes_nothing(processes, few, tmp_path):

@@ -73,6 +73,39 @@ def test_mcnemar():
     assert evaluation.mcnemar(a, b) == evaluation.mcnemar(b, a)
 
 
+def test_images_on_their_own_have_a_design_effect_of_one():
+    right = {"model": torch.arange(1000) % 10 > 0}
+    row = evaluation.accuracy_by_clusters(right, range(1000), [0] * 1000).loc["model"]
+    assert (row["errors"], row["accuracy"]) == (100, 0.9)
+    assert row["design effect"] == pytest.approx(1, abs=0.05)
+    assert (row["low"], row["high"]) == pytest.approx(
+        evaluation.wilson_interval(900, 1000), abs=3e-3
+    )
+
+
+def test_images_that_are_copies_of_each_other_count_once():
+    """Ten times 100 images: the variance is that of 100, ten times as large."""
+    one = torch.arange(100) % 4 > 0
+    clusters = [index for index in range(100) for _ in range(10)]
+    right = {"model": one.repeat_interleave(10), "perfect": torch.ones(1000, dtype=torch.bool)}
+    table = evaluation.accuracy_by_clusters(right, clusters, ["all"] * 1000)
+    assert table.loc["model", "design effect"] == pytest.approx(10, rel=0.05)
+    assert (table.loc["perfect", "low"], table.loc["perfect", "high"]) == (1, 1)
+    assert math.isnan(table.loc["perfect", "design effect"])
+    again = evaluation.accuracy_by_clusters(right, clusters, ["all"] * 1000)
+    other = evaluation.accuracy_by_clusters(right, clusters, ["all"] * 1000, seed=1)
+    assert table.equals(again) and not table.equals(other)
+
+
+def test_a_resample_has_as_many_clusters_of_each_stratum_as_the_set():
+    """All the difference lies between the strata, so there is nothing that luck could change."""
+    strata = torch.arange(200) % 2
+    clusters = torch.arange(200) // 20 * 2 + strata
+    right = {"model": strata == 0}
+    row = evaluation.accuracy_by_clusters(right, clusters, strata, num_resamples=100).loc["model"]
+    assert (row["accuracy"], row["low"], row["high"], row["design effect"]) == (0.5, 0.5, 0.5, 0)
+
+
 def test_calibration():
     """Two images at confidence 0.9, one of them right; two at 0.6, both right."""
     probabilities = torch.full((4, 10), 0.0)

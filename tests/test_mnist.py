@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
-import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from conftest import ROOT
 from study import mnist
 
 RAW = ROOT / "data" / "MNIST" / "raw"
+QMNIST = ROOT / "data" / "QMNIST" / "raw"
 
 
 @pytest.fixture
@@ -25,16 +27,6 @@ def archives(tmp_path):
     for archive in RAW.glob("*.gz"):
         shutil.copyfile(archive, raw / archive.name)
     return tmp_path
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*arguments, **keywords):
-        raise OSError("no network")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.mark.parametrize("name, md5", mnist.ARCHIVE_MD5.items())
@@ -119,6 +111,85 @@ def test_split_loses_and_repeats_nothing(digits):
     parts = mnist.split(whole, 0.25, seed=0)
     rows = torch.cat([part.images for part in parts]).flatten(1)
     assert sorted(map(bytes, rows.numpy())) == sorted(map(bytes, whole.images.flatten(1).numpy()))
+
+
+# --- Who wrote the digits ---
+
+
+def test_writers_are_fetched_once_and_read(qmnist, tmp_path):
+    train, test = mnist.writers(tmp_path / "data")
+    assert train["writer"].tolist() == [row // 100 for row in range(60_000)]
+    assert train["series"][::100].tolist() == [0, 1, 4] * 200
+    assert train["group"][:400:100].tolist() == ["employees", "employees", "students", "employees"]
+    assert len(test) == 10_000  # the others are none of MNIST's
+    assert test["writer"].tolist() == [2100 + row // 100 for row in range(10_000)]
+    shutil.rmtree(qmnist)
+    assert mnist.writers(tmp_path / "data")[0].equals(train)
+
+
+def test_missing_writers_are_said_in_one_sentence(tmp_path, no_network):
+    with pytest.raises(mnist.DataError) as error:
+        mnist.writers(tmp_path)
+    assert not (tmp_path / "QMNIST").exists()
+    for part in ("train", "test"):
+        assert f"qmnist-{part}-labels-idx2-int.gz" in str(error.value)
+        assert mnist.WRITERS[part][0] in str(error.value)
+    assert str(error.value).count(". ") == 0
+
+
+def test_only_the_missing_one_of_the_two_is_named(qmnist, tmp_path):
+    mnist.writers(tmp_path / "data")
+    (tmp_path / "data" / "QMNIST" / "raw" / "qmnist-test-labels-idx2-int.gz").unlink()
+    shutil.rmtree(qmnist)
+    with pytest.raises(mnist.DataError, match="qmnist-test-labels") as error:
+        mnist.writers(tmp_path / "data")
+    assert "qmnist-train" not in str(error.value)
+
+
+def test_another_file_at_the_address_is_not_kept(qmnist, tmp_path):
+    (qmnist / "qmnist-train-labels-idx2-int.gz").write_text("<html>Log in to this network")
+    with pytest.raises(mnist.DataError, match="could not be downloaded"):
+        mnist.writers(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_damaged_writers_are_named(qmnist, tmp_path):
+    mnist.writers(tmp_path / "data")
+    file = tmp_path / "data" / "QMNIST" / "raw" / "qmnist-test-labels-idx2-int.gz"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(mnist.DataError, match=r"qmnist-test-labels.* is damaged.*delete"):
+        mnist.writers(tmp_path / "data")
+
+
+@pytest.mark.skipif(not QMNIST.exists(), reason="data/QMNIST was not fetched")
+def test_each_row_of_qmnist_is_the_same_image_of_mnist(digits):
+    for part, written, size in zip(digits, mnist.writers(ROOT / "data"), (539, 297), strict=True):
+        name = "train" if len(part) == 60_000 else "test"
+        content = gzip.decompress((QMNIST / f"qmnist-{name}-labels-idx2-int.gz").read_bytes())
+        labels = np.frombuffer(content, ">i4", offset=12).reshape(-1, 8)[: len(part), 0]
+        assert (labels == part.labels.numpy()).all()
+        assert written["writer"].nunique() == size
+        assert set(written["series"]) == {0, 4}
+
+
+@pytest.mark.parametrize("as_groups", [list, np.array, torch.tensor])
+def test_split_keeps_groups_apart(digits, as_groups):
+    groups = (torch.arange(1000) % 30).tolist()
+    rows = mnist.Digits(torch.arange(1000), digits[0].labels[:1000])  # to see which are drawn
+    parts = mnist.split(rows, 0.2, seed=0, groups=as_groups(groups))
+    train, valid = ({groups[row] for row in part.images} for part in parts)
+    assert len(valid) == 6 and len(train) == 24
+    assert not train & valid
+    assert sorted(torch.cat([part.images for part in parts]).tolist()) == list(range(1000))
+    again, _ = mnist.split(rows, 0.2, seed=0, groups=groups)
+    other, _ = mnist.split(rows, 0.2, seed=1, groups=groups)
+    assert torch.equal(parts[0].images, again.images)
+    assert not torch.equal(parts[0].images, other.images)
+
+
+def test_groups_need_one_number_an_image(digits):
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        mnist.split(digits[0][:100], 0.2, seed=0, groups=range(99))
 
 
 def test_sets_are_put_one_after_the_other(digits):

@@ -123,7 +123,13 @@ TINY = {
         "num_shown": 3,
         "digits_refused": 0.05,
     },
-    "results.ipynb": {"num_test_images": 300, "num_train_images": 1000, "num_map_images": 100},
+    "results.ipynb": {
+        "num_test_images": 300,
+        "num_train_images": 1000,
+        "num_map_images": 100,
+        "num_hardest": 2,
+        "num_resamples": 100,
+    },
 }
 
 
@@ -251,6 +257,30 @@ def test_results_are_written_only_where_everything_ran(execute, repository, monk
     with pytest.raises(TypeError):
         execute("results.ipynb", TINY["results.ipynb"] | {"models": ["smallest"]})
     assert [path.read_bytes() for path in paths] == before
+
+
+def test_results_without_writers_differ_in_nothing_else(
+    execute, repository, qmnist, no_network, capsys
+):
+    """The same table with the writers and without; only what is about writers is left out."""
+    settings = TINY["results.ipynb"] | {"models": ["smallest"]}
+    figures = repository / "visualizations"
+    kept = [figures / "results.csv", repository / "README.md", figures / "mistakes.png"]
+    hardest = figures / "hardest_writers.png"
+    written = {}
+    for known in (True, False):
+        hardest.unlink(missing_ok=True)
+        execute("results.ipynb", settings)
+        written[known] = [path.read_bytes() for path in kept]
+        said = capsys.readouterr().out
+        assert hardest.exists() is known
+        assert ("is missing in" not in said) is known
+        assert ("wrong answers fall to" in said) is known
+        shutil.rmtree(repository / "data" / "QMNIST")
+        shutil.rmtree(qmnist)
+        (repository / "data" / "QMNIST").mkdir()
+        qmnist.mkdir()
+    assert written[True] == written[False]
 
 
 def wrong_values(name, value):

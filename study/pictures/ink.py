@@ -4,6 +4,7 @@ Every number below was chosen on training images.
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -70,6 +71,7 @@ def _light(grey: np.ndarray) -> np.ndarray:
     return (_terms(grey.shape) @ weights).reshape(grey.shape).clip(grey.min(), grey.max())
 
 
+@lru_cache(maxsize=8)
 def _terms(shape: tuple[int, int]) -> np.ndarray:
     """1, x, y and their products at the centre of each pixel: (pixels, 6)."""
     y, x = (np.indices(shape).reshape(2, -1) + 0.5) / np.array(shape)[:, None]
@@ -230,6 +232,6 @@ def without_specks(ink: np.ndarray, several: bool = False) -> np.ndarray:
     if several:
         heights = [0] + [box[0].stop - box[0].start for box in ndimage.find_objects(pieces)]
         kept |= np.array(heights) >= 0.5 * max(heights)
-    kept &= np.bincount(pieces.ravel(), ink.ravel() >= PALE) > 0
+    kept &= np.bincount(pieces[ink >= PALE], minlength=len(kept)) > 0
     kept[0] = False  # the paper
     return ink * kept[pieces]

@@ -79,14 +79,14 @@ def prepare_all(
         return [_formed(ink, steps)] if ink.any() else []
     dropped = (dirty > ink) & (dirty >= PALE)  # what may be a digit of a number after all
     line = without_specks(dirty, several=True) if dropped.any() else ink
-    formed: dict[bytes, Prepared] = {}
+    # By the identity of a part; it is kept, too, so that no later one gets the same.
+    formed: dict[int, tuple[np.ndarray, Prepared]] = {}
     scores: dict[bytes, float] = {}
 
     def form(part: np.ndarray) -> Prepared:
-        key = part.tobytes()
-        if key not in formed:
-            formed[key] = _formed(part, {})
-        return formed[key]
+        if id(part) not in formed:
+            formed[id(part)] = part, _formed(part, {})
+        return formed[id(part)][1]
 
     def score(part: np.ndarray) -> float:
         image = form(part).image

@@ -132,7 +132,7 @@ TEST_RANGES = {
 def draw(
     count: int, seed: int, styles: Sequence[str] = STYLES, test: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw digits, each in a hand of its own, and prepare them as a user's pictures are.
+    """Draw digits, each in a hand of its own, and prepare them as clean pictures.
 
     Args:
         count: how many; the styles take turns.
@@ -149,7 +149,7 @@ def draw(
     for i in range(count):
         rng = np.random.default_rng([seed, i, int(test)])
         style = styles[i % len(styles)]
-        images[i] = prepare(picture(style, Hand.draw(rng, test), rng)).image
+        images[i] = prepare(picture(style, Hand.draw(rng, test), rng), tidy=False).image
         labels[i] = int(style[0])
     return torch.from_numpy(images), torch.from_numpy(labels)
 
