@@ -1,7 +1,7 @@
 """Write docs/draw.html, the page that needs no server: `make page`, or `python -m docs.make_draw`.
 
-The page is one file: docs/draw/template.html with the look of the app, the code of docs/draw/, and
-the numbers of a saved model in half precision.
+The page is one file: docs/draw/template.html with the look of the app, its paper to draw on, the
+code of docs/draw/, and the numbers of a saved model in half precision.
 """
 
 import base64
@@ -21,7 +21,13 @@ from study.pictures import refusal
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "draw.html"
 MODEL = ROOT / "models" / "robust_small.pt"
-SCRIPTS = "preparation", "network", "page"  # each needs those before it
+# Each needs those before it.
+SCRIPTS = (
+    "app/static/board.js",
+    "docs/draw/preparation.js",
+    "docs/draw/network.js",
+    "docs/draw/page.js",
+)
 
 
 def page(path: str | Path = MODEL) -> str:
@@ -30,7 +36,7 @@ def page(path: str | Path = MODEL) -> str:
     def read(name: str) -> str:
         return (ROOT / name).read_text(encoding="utf-8")
 
-    scripts = (f"<script>\n{read(f'docs/draw/{name}.js')}</script>" for name in SCRIPTS)
+    scripts = (f"<script>\n{read(name)}</script>" for name in SCRIPTS)
     return Template(read("docs/draw/template.html")).substitute(
         icon=base64.b64encode(read("app/static/icon.svg").encode()).decode(),
         style=read("app/static/style.css"),

@@ -1,11 +1,8 @@
-// Draw, ask, show. The server prepares the picture and answers; this page only draws.
+// Ask and show. The server prepares the picture and answers; this page only draws (board.js).
 
 const PAUSE = 120; // milliseconds the pen must rest before the drawing is sent
 const PATIENCE = 400; // milliseconds after which it is sent even if the pen keeps moving
-const QUIET = 700; // milliseconds an answer must stand before a screen reader reads it out
 const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
-const STEP = 10; // pixels by which an arrow key moves the pen
-const NO_DIGIT = 10; // the place of "no digit" among a model's probabilities, where it has one
 const BARS_TITLE = "Probability of each digit, and of none";
 const CAPTIONS = {
   "picture": "your picture, in grey",
@@ -15,110 +12,30 @@ const CAPTIONS = {
   "centred": "centred by mass in 28 × 28",
 };
 
-const byId = (id) => document.getElementById(id);
-const canvas = byId("canvas");
-const paper = canvas.getContext("2d");
-
 let upload = null; // the uploaded picture, as it is sent; null if the picture is a drawing
 let placed; // where on the canvas the picture that is sent stands, in shares of its sides
-let waiting, asking, speaking; // the timer before a request, the request, the timer before reading
+let waiting, asking; // the timer before a request, and the request
 let unsentSince = null; // when the oldest stroke was drawn that has not been sent
-const pen = { x: canvas.width / 2, y: canvas.height / 2, down: false };
 
 // --- Drawing ---
 
 function clear() {
   upload = null;
   placed = { left: 0, top: 0, width: 1, height: 1 };
-  paper.fillStyle = "#fff";
-  paper.fillRect(0, 0, canvas.width, canvas.height);
+  blank();
   clearTimeout(waiting);
   unsentSince = null;
   asking?.abort();
-  byId("hint").hidden = false;
   showNothing();
 }
 
 function draw(from, to) {
   if (upload) clear();
-  byId("hint").hidden = true;
-  paper.strokeStyle = "#111";
-  paper.lineWidth = byId("pen").value;
-  paper.lineCap = paper.lineJoin = "round";
-  paper.beginPath();
-  paper.moveTo(from.x, from.y);
-  paper.lineTo(to.x + 0.01, to.y); // since browsers draw no line of length 0
-  paper.stroke();
+  line(from, to);
   askSoon();
 }
 
-function place(event) {
-  const box = canvas.getBoundingClientRect();
-  return {
-    x: ((event.clientX - box.left) * canvas.width) / box.width,
-    y: ((event.clientY - box.top) * canvas.height) / box.height,
-  };
-}
-
-canvas.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
-  event.preventDefault();
-  canvas.setPointerCapture(event.pointerId);
-  let last = place(event);
-  draw(last, last);
-  const move = (next) => {
-    if (next.pointerId !== event.pointerId) return;
-    // A fast pen moves several times within one frame.
-    for (const part of next.getCoalescedEvents?.() ?? [next]) {
-      const point = place(part);
-      draw(last, point);
-      last = point;
-    }
-  };
-  const stop = (end) => {
-    if (end.pointerId !== event.pointerId) return;
-    canvas.removeEventListener("pointermove", move);
-    for (const name of ["pointerup", "pointercancel"]) canvas.removeEventListener(name, stop);
-  };
-  canvas.addEventListener("pointermove", move);
-  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, stop);
-});
-
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-canvas.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const within = (value) => Math.min(Math.max(value, 0), canvas.width);
-  if (event.key in ARROWS) {
-    const from = { x: pen.x, y: pen.y };
-    pen.x = within(pen.x + STEP * ARROWS[event.key][0]);
-    pen.y = within(pen.y + STEP * ARROWS[event.key][1]);
-    if (pen.down) draw(from, pen);
-  } else if (event.key === " ") {
-    pen.down = !pen.down;
-    if (pen.down) draw(pen, pen);
-  } else if (event.key === "Delete" || event.key === "Backspace") {
-    clear();
-  } else {
-    return;
-  }
-  event.preventDefault();
-  showCursor(true);
-});
-
-function showCursor(visible) {
-  const cursor = byId("cursor");
-  cursor.hidden = !visible;
-  cursor.classList.toggle("down", pen.down);
-  cursor.style.left = `${(100 * pen.x) / canvas.width}%`;
-  cursor.style.top = `${(100 * pen.y) / canvas.height}%`;
-}
-
-canvas.addEventListener("blur", () => {
-  pen.down = false;
-  showCursor(false);
-});
-byId("clear").addEventListener("click", clear);
+listen(draw, clear);
 
 // --- Pictures from elsewhere ---
 
@@ -205,15 +122,6 @@ async function ask() {
 
 // --- Showing ---
 
-const withArticle = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
-const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
-
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
 function show(answer) {
   const several = answer.digits.length > 1;
   document.body.classList.toggle("refused", answer.digit === null && !several);
@@ -242,15 +150,6 @@ function certainty(digits) {
   }
   const least = Math.min(...digits.map((one) => one.probabilities[one.digit]));
   return `${digits.length} digits, each at least ${percent(least)} sure`;
-}
-
-function say(sign, verdict, detail) {
-  byId("digit").textContent = sign;
-  byId("digit").style.setProperty("--length", String(sign).length);
-  byId("verdict").textContent = verdict;
-  byId("detail").textContent = detail;
-  clearTimeout(speaking);
-  speaking = setTimeout(() => (byId("announcement").textContent = `${verdict}. ${detail}`), QUIET);
 }
 
 function showNothing() {
@@ -304,17 +203,6 @@ function chip({ digit, probabilities }) {
   );
 }
 
-function showBars(probabilities, refused = false) {
-  byId("bars").classList.toggle("refused", refused);
-  const best = probabilities ? Math.max(...probabilities) : null;
-  for (const [place, row] of [...byId("bars").children].entries()) {
-    const share = probabilities ? probabilities[place] : 0;
-    row.classList.toggle("first", share === best);
-    row.querySelector(".bar").style.setProperty("--share", share);
-    row.querySelector(".value").textContent = probabilities ? percent(share) : "–";
-  }
-}
-
 function showWhy(answer) {
   byId("steps").replaceChildren(
     ...answer.steps.map((step) => figure(step.picture, CAPTIONS[step.name] ?? step.name)),
@@ -350,11 +238,4 @@ function figure(source, caption, alt = caption) {
   return element("li", {}, element("figure", {}, picture, text));
 }
 
-for (let place = 0; place <= NO_DIGIT; place += 1) {
-  const none = place === NO_DIGIT;
-  const label = element("span", { className: "label", textContent: none ? "no digit" : place });
-  const track = element("span", { className: "track" }, element("span", { className: "bar" }));
-  const value = element("span", { className: "value" });
-  byId("bars").append(element("li", { className: none ? "none" : "" }, label, track, value));
-}
 clear();
