@@ -36,7 +36,7 @@ help:
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure training speed, the time to 99 %, the page under load and on all kinds of pictures"
-	@echo "make benchmark-pixels   train two networks that read a pixel a step (12 minutes)"
+	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
@@ -87,7 +87,7 @@ benchmark: .venv/study
 	$(BIN)/python -m benchmarks.scenes --report docs/scenes.md
 
 benchmark-pixels: .venv/study
-	@echo "== training, six minutes a run, two at once; runs that the table has are not trained again"
+	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
 	$(BIN)/python -m benchmarks.pixel_by_pixel --report visualizations/pixel_by_pixel.csv
 
 benchmark-cluster: .venv/cluster

@@ -6,7 +6,7 @@ once, by one thread, until its minutes of processor time are over; two are train
 rates and batch sizes were set beforehand, for there was no time to search. The test images are read
 once, after the last step. Runs that the table has are not trained again.
 
-    python -m benchmarks.pixel_by_pixel [--minutes 6] [--report visualizations/pixel_by_pixel.csv]
+    python -m benchmarks.pixel_by_pixel [--minutes 28] [--report visualizations/pixel_by_pixel.csv]
 """
 
 import argparse
@@ -140,7 +140,7 @@ def train(network: str, order: str, minutes: float, num_images: int) -> pd.DataF
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=6, help="of training, for each run")
+    parser.add_argument("--minutes", type=float, default=28, help="of training, for each run")
     parser.add_argument("--images", type=int, default=60_000, help="training images, and the rest")
     parser.add_argument("--report", type=Path, help="CSV that gets the runs, and has some perhaps")
     arguments = parser.parse_args()
