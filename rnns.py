@@ -32,7 +32,7 @@ class RowReader(nn.Module):
         dropout: probability that a state is dropped on its way to the layer above, in training;
             the classifier is the topmost layer.
         num_classes: number of logits; 11 for the ten digits and "no digit".
-        order: what is read first; a name in ``ORDERS``.
+        order: the direction of reading; a key of ``ORDERS``.
         channels: feature maps of each 3x3 convolution in front of the recurrence. Pooling halves
             the last maps, and the network reads their 14 rows, all channels of a row at once.
         every_row: train on the mean loss of the answers after each row, not on the last alone.

@@ -2,9 +2,9 @@
 
 A GRU and a minimal GRU of at most 100 000 parameters read the pixels row by row ("plain") or in a
 fixed random order ("permuted", Le et al. 2015, https://arxiv.org/abs/1504.00941). Each is trained
-once, by one thread, until its minutes of processor time are over; two are trained at once. Learning
-rates and batch sizes were set beforehand, for there was no time to search. The test images are read
-once, after the last step. Runs that the table has are not trained again.
+once, by one thread, for a fixed amount of processor time; two are trained at once. Learning rates
+and batch sizes were set beforehand, since there was no time to search. The test images are read
+once, after the last step. Runs already in the table are not repeated.
 
     python -m benchmarks.pixel_by_pixel [--minutes 28] [--report visualizations/pixel_by_pixel.csv]
 """
@@ -133,29 +133,41 @@ def train(network: str, order: str, minutes: float, num_images: int) -> pd.DataF
         row = about | {"epoch": len(rows) + 1, "train_loss": learning.epoch(digits)}
         row["valid_accuracy"] = evaluation.evaluate(model, valid)[1]
         rows.append(row | {"steps": learning.steps, "minutes": learning.seconds / 60})
-        print(pd.Series(rows[-1]).to_frame().T.to_string(index=False, header=len(rows) == 1))
+        print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
     rows[-1]["test_accuracy"] = evaluation.evaluate(model, test[:num_images])[1]
     return pd.DataFrame(rows).assign(**report.machine())
 
 
+def is_done(runs: pd.DataFrame, network: str, minutes: float) -> bool:
+    """Whether these rows are of a whole run with today's settings, trained for as long."""
+    last = runs.iloc[-1]
+    same = all(last[name] == value for name, value in SETTINGS[network].items())
+    return same and last["minutes"] >= minutes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=28, help="of training, for each run")
-    parser.add_argument("--images", type=int, default=60_000, help="training images, and the rest")
-    parser.add_argument("--report", type=Path, help="CSV that gets the runs, and has some perhaps")
+    parser.add_argument("--minutes", type=float, default=28, help="of processor time, for each run")
+    parser.add_argument("--images", type=int, default=60_000, help="use only the first N images")
+    parser.add_argument(
+        "--report", type=Path, help="CSV file for the runs; those already in it are skipped"
+    )
     arguments = parser.parse_args()
-    known = arguments.report is not None and arguments.report.exists()
-    tables = [pd.read_csv(arguments.report)] if known else []
-    done = {key for table in tables for key in zip(table["network"], table["order"], strict=True)}
-    waiting = [pair for pair in product(SETTINGS, ORDERS) if pair not in done]
+    tables = {}
+    if arguments.report is not None and arguments.report.exists():
+        for pair, runs in pd.read_csv(arguments.report).groupby(["network", "order"]):
+            if is_done(runs, pair[0], arguments.minutes):
+                tables[pair] = runs
+    waiting = [pair for pair in product(SETTINGS, ORDERS) if pair not in tables]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         limits = arguments.minutes, arguments.images
-        futures = [pool.submit(train, *pair, *limits) for pair in waiting]
+        futures = {pool.submit(train, *pair, *limits): pair for pair in waiting}
         for future in as_completed(futures):
-            tables.append(future.result())
+            tables[futures[future]] = future.result()
             if arguments.report:
-                write_whole(arguments.report, pd.concat(tables).to_csv(index=False).encode())
-    last = pd.concat(tables).dropna(subset="test_accuracy")
+                table = pd.concat(tables.values()).to_csv(index=False)
+                write_whole(arguments.report, table.encode())
+    last = pd.concat(tables.values()).dropna(subset="test_accuracy")
     print(last[["network", "order", "epoch", "minutes", "test_accuracy"]].to_string(index=False))
 
 

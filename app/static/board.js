@@ -133,17 +133,17 @@ function say(sign, verdict, detail) {
 function showBars(probabilities, refused = false) {
   byId("bars").classList.toggle("refused", refused);
   const best = probabilities ? Math.max(...probabilities) : null;
-  for (const [place, row] of [...byId("bars").children].entries()) {
-    const share = probabilities ? probabilities[place] : 0;
+  for (const [index, row] of [...byId("bars").children].entries()) {
+    const share = probabilities ? probabilities[index] : 0;
     row.classList.toggle("first", share === best);
     row.querySelector(".bar").style.setProperty("--share", share);
     row.querySelector(".value").textContent = probabilities ? percent(share) : "–";
   }
 }
 
-for (let place = 0; place <= NO_DIGIT; place += 1) {
-  const none = place === NO_DIGIT;
-  const label = element("span", { className: "label", textContent: none ? "no digit" : place });
+for (let index = 0; index <= NO_DIGIT; index += 1) {
+  const none = index === NO_DIGIT;
+  const label = element("span", { className: "label", textContent: none ? "no digit" : index });
   const track = element("span", { className: "track" }, element("span", { className: "bar" }));
   const value = element("span", { className: "value" });
   byId("bars").append(element("li", { className: none ? "none" : "" }, label, track, value));
