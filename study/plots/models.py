@@ -16,6 +16,8 @@ from study.plots.grids import annotated_map
 
 __all__ = ["accuracy_by_class", "cost", "differences", "reliability"]
 
+ACCURACY_TICKS = (10, 50, 80, 90, 95, 98, 99, 99.5, 99.7, 99.8, 99.9)  # percent
+
 
 def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
     """Draw the accuracy on each digit: by model, columns low, accuracy and high (0 to 1)."""
@@ -38,15 +40,16 @@ def cost(
     columns: Sequence[str] = ("parameters", "training seconds"),
     images: str = "test",
 ) -> plt.Figure:
-    """Draw the accuracy on test ``images``, or others, over each of the columns. Each point bears
-    its model's name, in the colour of its family. The results have a row for each model, as
-    ``visualizations/results.csv``; a family is perhaps "recurrent".
+    """Draw the accuracy on test ``images``, or others, over each of the columns; the error is on a
+    logarithmic scale, so that good models stand apart. Each point bears its model's name, in the
+    colour of its family. The results have a row for each model, as ``visualizations/results.csv``;
+    a family is perhaps "recurrent".
     """
     family = results["model"].map(families)
     palette = dict(zip(family.unique(), style.COLOURS, strict=False))
     colours = list(family.map(palette))
     low, middle, high = (100 * results[f"{images} {end}"] for end in ("low", "accuracy", "high"))
-    height = 1 + len(columns) * (1.5 + 0.15 * len(results))
+    height = 1 + len(columns) * (1.5 + 0.2 * len(results))
     figure, axes = style.canvas(len(columns), 1, height=height, title=title)
     style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
     formats = {"parameters": EngFormatter(sep="")}
@@ -59,6 +62,9 @@ def cost(
         ax.set(xscale="log", xlim=(x.min() / margin, x.max() * margin))
         ax.set(xlabel=f"{column} (log scale)", ylabel=f"{images} accuracy,\n95 % interval (%)")
         style.plain_ticks(ax.xaxis, formats.get(column, "{x:g}"))
+        ax.set_yscale("function", functions=(_log_error, lambda y: 100 - 10**-y))
+        ax.set(yticks=[y for y in ACCURACY_TICKS if low.min() < y < high.max()])
+        ax.set_ylim(100 - 1.2 * (100 - low.min()), 100 - 0.8 * (100 - high.max()))
         ax.grid()
     figure.draw_without_rendering()  # names are placed on the final layout
     for ax, column in zip(axes, columns, strict=True):
@@ -67,15 +73,22 @@ def cost(
     return figure
 
 
+def _log_error(accuracy: np.ndarray) -> np.ndarray:
+    """Minus the logarithm of the error, in percent; no error counts as a hundredth of a percent."""
+    return -np.log10(np.maximum(100 - accuracy, 0.01))
+
+
 def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
     """Write each name at the nearest place to its point where it covers no name, point or interval,
-    joined to the point by a thin line that crosses no name. Places lie on rings around the point.
+    joined to the point by a thin line that crosses no name and no other point. Places lie on rings
+    around the point.
     Points have shape (N, 4): x, low end of the interval, y, high end.
     """
     pixels = ax.figure.dpi / 72  # in a point
     lows, middles, highs = (ax.transData.transform(points[:, [0, y]]) for y in (1, 2, 3))
     taken = [Bbox([low - 3, high + 3]) for low, high in zip(lows, highs, strict=True)]
-    taken += [Bbox([middle - 7, middle + 7]) for middle in middles]
+    dots = [Bbox([middle - 7, middle + 7]) for middle in middles]
+    taken += dots
     angles = np.radians([0, 180, 20, -20, 160, -160, 45, -45, 135, -135, 70, -70, 110, -110])
     ways = np.column_stack([np.cos(angles), np.sin(angles)])
     steps = pixels * np.concatenate([radius * ways for radius in range(9, 400, 4)])
@@ -89,10 +102,11 @@ def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence
         for step in steps:
             offset = step + np.array([np.sign(step[0]) * half[0], 0])
             box = Bbox([middle + offset - half, middle + offset + half])
-            spots = middle + np.outer(np.linspace(0.3, 1, 9), step)
+            spots = middle + np.outer(np.linspace(0.1, 1, 30), step)
             path = [Bbox([spot - 1, spot + 1]) for spot in spots]
             inside = bounds.contains(*box.p0) and bounds.contains(*box.p1)
-            crosses = any(spot.count_overlaps(written) for spot in path)
+            hit = written + dots[:index] + dots[index + 1 :]
+            crosses = any(spot.count_overlaps(hit) for spot in path)
             if inside and not crosses and not box.count_overlaps(taken):
                 break
         name.xyann = offset / pixels
