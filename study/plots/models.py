@@ -9,7 +9,6 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
-from matplotlib.transforms import Bbox
 
 from study.plots import style
 from study.plots.grids import annotated_map
@@ -79,39 +78,42 @@ def _log_error(accuracy: np.ndarray) -> np.ndarray:
 
 
 def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
-    """Write each name at the nearest place to its point where it covers no name, point or interval,
-    joined to the point by a thin line that crosses no name and no other point. Places lie on rings
-    around the point.
-    Points have shape (N, 4): x, low end of the interval, y, high end.
+    """Write each name near its point, joined to it by a thin line: of many places on rings around
+    the point, at the one where it covers, and the line crosses, the fewest names and points, and of
+    these at the nearest. Points have shape (N, 4): x, low end of the interval, y, high end.
     """
     pixels = ax.figure.dpi / 72  # in a point
     lows, middles, highs = (ax.transData.transform(points[:, [0, y]]) for y in (1, 2, 3))
-    taken = [Bbox([low - 3, high + 3]) for low, high in zip(lows, highs, strict=True)]
-    dots = [Bbox([middle - 7, middle + 7]) for middle in middles]
-    taken += dots
+    dots = np.hstack([middles - 7, middles + 7])  # boxes: left, bottom, right, top
+    taken, written = np.vstack([dots, np.hstack([lows - 3, highs + 3])]), np.empty((0, 4))
     angles = np.radians([0, 180, 20, -20, 160, -160, 45, -45, 135, -135, 70, -70, 110, -110])
     ways = np.column_stack([np.cos(angles), np.sin(angles)])
-    steps = pixels * np.concatenate([radius * ways for radius in range(9, 400, 4)])
-    bounds, written = ax.get_window_extent(), []
+    steps = pixels * np.concatenate([radius * ways for radius in range(9, 200, 4)])
+    bounds = ax.get_window_extent()
     look = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": style.SMALL}
     for index in np.argsort(-points[:, 2], kind="stable"):
         look["color"], middle = colours[index], middles[index]
         line = {"arrowstyle": "-", "color": colours[index], "lw": 0.7, "shrinkA": 0}
         name = ax.annotate(names[index], points[index, [0, 2]], (0, 0), arrowprops=line, **look)
         half = Text.get_window_extent(name).size / 2 + pixels  # of the text without its line
-        for step in steps:
-            offset = step + np.array([np.sign(step[0]) * half[0], 0])
-            box = Bbox([middle + offset - half, middle + offset + half])
-            spots = middle + np.outer(np.linspace(0.1, 1, 30), step)
-            path = [Bbox([spot - 1, spot + 1]) for spot in spots]
-            inside = bounds.contains(*box.p0) and bounds.contains(*box.p1)
-            hit = written + dots[:index] + dots[index + 1 :]
-            crosses = any(spot.count_overlaps(hit) for spot in path)
-            if inside and not crosses and not box.count_overlaps(taken):
-                break
-        name.xyann = offset / pixels
-        taken += [box, *path]
-        written.append(box)
+        offsets = steps + np.column_stack([np.sign(steps[:, 0]) * half[0], np.zeros(len(steps))])
+        boxes = np.hstack([middle + offsets - half, middle + offsets + half])
+        lines = middle + steps[:, None] * np.linspace(0.1, 1, 30)[:, None]
+        lines = np.concatenate([lines, lines], axis=2)
+        crossed = _overlaps(lines, np.vstack([written, np.delete(dots, index, 0)])).any(1).sum(1)
+        outside = (boxes[:, :2] < bounds.p0) | (boxes[:, 2:] > bounds.p1)
+        bad = _overlaps(boxes, taken).sum(1) + crossed + 100 * outside.any(1)
+        best = bad.argmin()  # the first of the lowest, so the nearest
+        name.xyann = offsets[best] / pixels
+        written = np.vstack([written, boxes[best]])
+        taken = np.vstack([taken, boxes[best], lines[best]])
+
+
+def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which boxes (..., 4) overlap which others (N, 4), as (..., N); a box is left, bottom, right,
+    top."""
+    boxes = boxes[..., None, :]
+    return ((boxes[..., :2] < others[:, 2:]) & (boxes[..., 2:] > others[:, :2])).all(-1)
 
 
 def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Figure:

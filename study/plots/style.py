@@ -7,9 +7,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython import display, get_ipython
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
+from PIL import Image
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart
 # (https://jfly.uni-koeln.de/color/). Lines and points also differ in dashes or markers.
@@ -87,7 +89,15 @@ def styled(runs: pd.DataFrame, by: Sequence[str]) -> tuple[list, list[Line2D]]:
 
 
 def save(figure: plt.Figure, name: str, folder: str | Path = "visualizations") -> None:
-    """Write a figure to ``folder/name.png``; the notebook shows it as well."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    figure.savefig(Path(folder) / f"{name}.png")
-    figure.set_layout_engine("none")  # the notebook shows what was saved, with no second layout
+    """Write a figure to ``folder/name.png``; a notebook shows that file. With a palette of 256
+    colours it looks the same, and is a third as large.
+    """
+    file = Path(folder) / f"{name}.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file)
+    with Image.open(file) as picture:
+        picture = picture.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
+    picture.save(file, optimize=True)
+    if get_ipython():
+        plt.close(figure)  # or the notebook would show it a second time
+        display.display(display.Image(file))
