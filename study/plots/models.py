@@ -98,7 +98,7 @@ def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence
         half = Text.get_window_extent(name).size / 2 + pixels  # of the text without its line
         offsets = steps + np.column_stack([np.sign(steps[:, 0]) * half[0], np.zeros(len(steps))])
         boxes = np.hstack([middle + offsets - half, middle + offsets + half])
-        lines = middle + steps[:, None] * np.linspace(0.1, 1, 30)[:, None]
+        lines = middle + offsets[:, None] * np.linspace(0.1, 1, 40)[:, None]  # to its middle
         lines = np.concatenate([lines, lines], axis=2)
         crossed = _overlaps(lines, np.vstack([written, np.delete(dots, index, 0)])).any(1).sum(1)
         outside = (boxes[:, :2] < bounds.p0) | (boxes[:, 2:] > bounds.p1)
