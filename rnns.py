@@ -184,32 +184,32 @@ class Scan(torch.autograd.Function):
     """``scan`` with its gradient, which is the same recurrence from the last step to the first."""
 
     @staticmethod
-    def forward(ctx, keep, add):
-        ctx.save_for_backward(keep, states := scan(keep, add))
+    def forward(ctx, decay, add):
+        ctx.save_for_backward(decay, states := scan(decay, add))
         return states
 
     @staticmethod
     def backward(ctx, gradient):
-        keep, states = (nn.functional.pad(x, (0, 0, 1, 1)) for x in ctx.saved_tensors)
-        of_add = scan(keep[:, 2:].flip(1), gradient.flip(1)).flip(1)
+        decay, states = (nn.functional.pad(x, (0, 0, 1, 1)) for x in ctx.saved_tensors)
+        of_add = scan(decay[:, 2:].flip(1), gradient.flip(1)).flip(1)
         return of_add * states[:, :-2], of_add
 
 
-def scan(keep: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
+def scan(decay: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
     """Return the states h_t = keep_t * h_(t-1) + add_t from h_0 = 0, all float (N, steps, size).
 
     Two steps make one of the same form, two of these another, and so on; then the states between
-    are filled in (Brent and Kung 1982). Where 0 <= keep <= 1, nothing overflows.
+    are filled in (Brent and Kung 1982). Where 0 <= decay <= 1, nothing overflows.
     """
-    keep, states, steps = keep.clone(), add.clone(), add.shape[1]
+    decay, states, steps = decay.clone(), add.clone(), add.shape[1]
     strides = [2**level for level in range(steps.bit_length())]
     pairs = [(stride, stride) for stride in strides]
     for first, stride in pairs + [(2 * stride, stride) for stride in reversed(strides)]:
         left = slice(first - 1, steps - stride, 2 * stride)
         right = slice(first + stride - 1, None, 2 * stride)
-        states[:, right].addcmul_(keep[:, right], states[:, left])
+        states[:, right].addcmul_(decay[:, right], states[:, left])
         if first == stride:
-            keep[:, right].mul_(keep[:, left])
+            decay[:, right].mul_(decay[:, left])
     return states
 
 
