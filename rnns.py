@@ -196,7 +196,7 @@ class Scan(torch.autograd.Function):
 
 
 def scan(decay: torch.Tensor, add: torch.Tensor) -> torch.Tensor:
-    """Return the states h_t = keep_t * h_(t-1) + add_t from h_0 = 0, all float (N, steps, size).
+    """Return the states h_t = decay_t * h_(t-1) + add_t from h_0 = 0, all float (N, steps, size).
 
     Two steps make one of the same form, two of these another, and so on; then the states between
     are filled in (Brent and Kung 1982). Where 0 <= decay <= 1, nothing overflows.
