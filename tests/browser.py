@@ -93,8 +93,9 @@ def touch(page, strokes) -> None:
 
 
 def wait_for(page, text: str, element: str = "#verdict") -> None:
-    """Wait until an element of the page contains a text."""
+    """Wait until an element of the page contains a text, and no newer answer is on its way."""
     page.wait_for_function(
-        "([element, text]) => document.querySelector(element).textContent.includes(text)",
+        "([element, text]) => document.querySelector(element).textContent.includes(text)"
+        " && !document.querySelector('[aria-busy=true]')",
         arg=[element, text],
     )

@@ -26,6 +26,7 @@ function clear() {
   clearTimeout(waiting);
   unsentSince = null;
   asking?.abort();
+  setBusy(false);
   showNothing();
 }
 
@@ -91,7 +92,11 @@ document.addEventListener("dragover", (event) => event.preventDefault());
 
 // --- Asking ---
 
+// Whether an answer is on its way that will replace the one shown.
+const setBusy = (busy) => byId("result").setAttribute("aria-busy", busy);
+
 function askSoon() {
+  setBusy(true);
   const now = performance.now();
   unsentSince ??= now;
   clearTimeout(waiting);
@@ -99,6 +104,7 @@ function askSoon() {
 }
 
 async function ask() {
+  setBusy(true);
   unsentSince = null;
   asking?.abort(); // the newest answer wins
   const mine = (asking = new AbortController());
@@ -118,6 +124,7 @@ async function ask() {
       showProblem("The server does not answer. Is it still running?");
     }
   }
+  if (mine === asking && !mine.signal.aborted) setBusy(unsentSince !== null);
 }
 
 // --- Showing ---
