@@ -71,7 +71,7 @@ app-picture: .venv/dev
 
 test: .venv/dev
 	@echo "== running every test; whatever writes works on a copy, so no committed file changes"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/dev
 	@echo "== checking style, formatting and the direction of imports"
