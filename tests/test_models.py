@@ -154,7 +154,7 @@ def test_augmented_networks_reach_what_the_study_promises():
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("RNN", 99.0), ("GRU", 99.4), ("LSTM", 99.4), ("BiLSTM", 99.4), ("best reader", 99.5)],
+    [("RNN", 99.0), ("GRU", 99.45), ("LSTM", 99.4), ("BiLSTM", 99.4), ("best reader", 99.55)],
 )
 def test_readers_of_sequences_reach_what_the_study_promises(name, least):
     shown = re.search(rf"^{name}, 3 seeds: ([\d.]+)%", printed("sequences.ipynb"), re.M)

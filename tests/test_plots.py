@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from study import plots
+from study import evaluation, plots
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 28, 28), np.uint8)
@@ -331,6 +331,16 @@ def test_every_figure_can_be_read_and_saved(name, tmp_path):
         picture = plt.imread(tmp_path / "new folder" / f"{name}.png")
         assert picture.shape[1] == 945  # 9 inches: at GitHub's width a point is a point
         assert faults(figure) == []
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.93, 0.965, 0.985, 0.9925, 0.996, 0.9975])
+def test_one_model_alone_has_a_labelled_accuracy_beside_it(accuracy):
+    low, high = evaluation.wilson_interval(round(10_000 * accuracy), 10_000)
+    row = {"model": ["it"], "test accuracy": [accuracy], "test low": [low], "test high": [high]}
+    table = pd.DataFrame(row | {"parameters": [1000.0], "training seconds": [30.0]})
+    for ax in plots.cost(table, {"it": "convolutional"}, "One").axes:
+        bottom, top = ax.get_ylim()
+        assert any(bottom <= tick <= top for tick in ax.get_yticks())
 
 
 def test_unreadable_text_is_found():

@@ -15,7 +15,7 @@ from study.plots.grids import annotated_map
 
 __all__ = ["accuracy_by_class", "cost", "differences", "reliability"]
 
-ACCURACY_TICKS = (10, 50, 80, 90, 95, 98, 99, 99.5, 99.7, 99.8, 99.9)  # percent
+ACCURACY_TICKS = (10, 30, 50, 70, 80, 90, 93, 95, 97, 98, 99, 99.5, 99.7, 99.8, 99.9)  # percent
 
 
 def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
@@ -62,7 +62,7 @@ def cost(
         ax.set(xlabel=f"{column} (log scale)", ylabel=f"{images} accuracy,\n95 % interval (%)")
         style.plain_ticks(ax.xaxis, formats.get(column, "{x:g}"))
         ax.set_yscale("function", functions=(_log_error, lambda y: 100 - 10**-y))
-        ax.set(yticks=[y for y in ACCURACY_TICKS if low.min() < y < high.max()])
+        ax.set_yticks(ACCURACY_TICKS)
         ax.set_ylim(100 - 1.2 * (100 - low.min()), 100 - 0.8 * (100 - high.max()))
         ax.grid()
     figure.draw_without_rendering()  # names are placed on the final layout
