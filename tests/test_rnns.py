@@ -172,33 +172,33 @@ def test_rows_and_columns_are_read_by_two_networks(images):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def one_by_one(keep, add):
+def one_by_one(decay, add):
     """The states of ``Scan``, step by step."""
     states = [torch.zeros_like(add[:, 0])]
     for step in range(add.shape[1]):
-        states.append(keep[:, step] * states[-1] + add[:, step])
+        states.append(decay[:, step] * states[-1] + add[:, step])
     return torch.stack(states[1:], dim=1)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 28, 31, 784])
 def test_scan_and_its_gradient_are_those_of_one_step_after_the_other(steps):
     torch.manual_seed(steps)
-    keep = torch.rand(3, steps, 4, dtype=torch.double, requires_grad=True)
+    decay = torch.rand(3, steps, 4, dtype=torch.double, requires_grad=True)
     add = torch.randn(3, steps, 4, dtype=torch.double, requires_grad=True)
     weight = torch.randn(3, steps, 4, dtype=torch.double)
     results = []
-    for states in (Scan.apply(keep, add), one_by_one(keep, add)):
-        results.append((states, *torch.autograd.grad((states * weight).sum(), (keep, add))))
+    for states in (Scan.apply(decay, add), one_by_one(decay, add)):
+        results.append((states, *torch.autograd.grad((states * weight).sum(), (decay, add))))
     for parallel, sequential in zip(*results, strict=True):
         assert torch.allclose(parallel, sequential, rtol=0, atol=1e-12)
 
 
 def test_scan_leaves_its_arguments_alone_and_stays_finite():
-    keep, add = torch.full((1, 784, 2), 1e-30), torch.full((1, 784, 2), 1e30)
-    keep[..., 1] = 1
-    before = keep.clone(), add.clone()
-    states = Scan.apply(keep, add)
-    assert torch.equal(keep, before[0]) and torch.equal(add, before[1])
+    decay, add = torch.full((1, 784, 2), 1e-30), torch.full((1, 784, 2), 1e30)
+    decay[..., 1] = 1
+    before = decay.clone(), add.clone()
+    states = Scan.apply(decay, add)
+    assert torch.equal(decay, before[0]) and torch.equal(add, before[1])
     assert torch.allclose(states[0, -1], torch.tensor([1e30, 784e30]), rtol=1e-4)
 
 
