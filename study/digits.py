@@ -18,7 +18,8 @@ class Digits:
 
     Attributes:
         images: uint8, shape (N, 28, 28); 0 is paper, 255 is ink.
-        labels: int64, shape (N,), from 0 to 9; 10 marks a picture of no digit.
+        labels: int64, shape (N,), from 0 to 9; 10 marks a picture of no digit. Or soft labels for
+            a training: float32, shape (N, classes), each row holds the class probabilities.
     """
 
     images: torch.Tensor
@@ -51,6 +52,11 @@ def split(train: Digits, valid_fraction: float, seed: int) -> tuple[Digits, Digi
         random_state=seed,
     )
     return train[train_indices], train[valid_indices]
+
+
+def hard_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Return the class of each image, int64 (N,): of soft labels, the most probable."""
+    return labels.argmax(1) if labels.ndim == 2 else labels
 
 
 def fingerprint(*parts: Digits | None) -> str:

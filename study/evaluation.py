@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from torch import nn
 from torch.nn import functional as F
 
+from study.digits import hard_labels
 from study.mnist import Digits, to_float
 
 NUM_DIGITS = 10  # logits beyond these stand for "no digit"
@@ -81,9 +82,9 @@ def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float
     Args:
         logits: float, shape (N, 10), or (N, 11) of a network that knows "no digit".
         labels: int64, shape (N,); 10 marks an image of no digit, which has no part in the
-            accuracy.
+            accuracy. Or soft labels (N, classes); the accuracy is then that of the most probable.
     """
-    loss = F.cross_entropy(logits, labels).item()
+    loss, labels = F.cross_entropy(logits, labels).item(), hard_labels(labels)
     num_digits = int((labels < NUM_DIGITS).sum())
     return loss, num_correct(logits, labels) / num_digits
 

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from study.augmentation import Augmentation
+from study.digits import hard_labels
 from study.evaluation import NUM_DIGITS, loss_and_accuracy, predict
 from study.mnist import Digits, to_float
 from study.settings import kwargs_of, number, one_of, or_none, whole
@@ -214,11 +215,11 @@ class _Trainer:
             # Sums over images: the last, smaller batch counts for what it is.
             loss_sum += loss * len(batch)
             norm_sum += norm
-            correct += (logits[:, :NUM_DIGITS].argmax(1) == batch.labels).sum()
+            correct += (logits[:, :NUM_DIGITS].argmax(1) == hard_labels(batch.labels)).sum()
         row = {
             "learning_rate": self.scheduler.get_last_lr()[0],
             "train_loss": loss_sum.item() / len(train),
-            "train_accuracy": correct.item() / int((train.labels < NUM_DIGITS).sum()),
+            "train_accuracy": correct.item() / int((hard_labels(train.labels) < NUM_DIGITS).sum()),
         }
         if self.settings.clip_norm is not None:
             row["gradient_norm"] = norm_sum.item() / len(batches)

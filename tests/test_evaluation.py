@@ -144,3 +144,11 @@ def test_eleven_outputs_are_read_by_the_first_ten_and_refused_by_the_last():
 
 def test_ten_outputs_refuse_nothing():
     assert evaluation.num_refused(torch.randn(20, 10)) == 0
+
+
+def test_soft_labels_are_read_by_the_most_probable():
+    logits = torch.tensor([[2.0, 0, 0], [0, 2, 0], [0, 0, 2]])
+    soft = torch.tensor([[0.6, 0.4, 0], [0.3, 0.3, 0.4], [0, 0, 1]])
+    loss, accuracy = evaluation.loss_and_accuracy(logits, soft)
+    assert accuracy == pytest.approx(2 / 3)
+    assert loss == pytest.approx(-(soft * logits.log_softmax(1)).sum(1).mean().item())

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from network import CNN
 from rnns import RNN
 from study import evaluation, training
+from study.distillation import soft_labels
 from study.mnist import Digits, to_float
 
 SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 2}
@@ -245,3 +246,25 @@ def test_an_accelerator_is_used_where_there_is_one(few, monkeypatch):
     with pytest.raises(Exception, match="meta"):  # numbers cannot be read back from it
         training.fit(model, few[0], progress=False, **SETTINGS)
     assert next(model.parameters()).device == torch.device("meta")
+
+
+def test_soft_labels_that_are_certain_train_like_labels(few):
+    train, valid = few
+    certain = Digits(train.images, torch.nn.functional.one_hot(train.labels, 10).float())
+    _, hard = trained(train, valid, num_epochs=3)
+    _, soft = trained(certain, valid, num_epochs=3)
+    for name in ("train_loss", "train_accuracy", "valid_accuracy"):
+        assert soft[name].to_numpy() == pytest.approx(hard[name].to_numpy(), rel=0.05)
+
+
+def test_soft_labels_are_what_the_teachers_make_of_the_images(few):
+    images = few[0][:40]
+    teachers = [CNN().eval(), CNN().eval()]
+    plain = soft_labels(teachers, images, {}, num_views=1, seed=0)
+    means = sum(evaluation.predict(t, images.images).softmax(1) for t in teachers) / 2
+    assert torch.equal(plain.images, images.images)
+    assert torch.allclose(plain.labels, means, atol=0.01)  # bfloat16
+    shifted = [soft_labels(teachers, images, {"shift": 3}, num_views=2, seed=s) for s in (0, 0, 1)]
+    assert torch.equal(shifted[0].labels, shifted[1].labels)
+    assert not torch.equal(shifted[0].labels, shifted[2].labels)
+    assert torch.allclose(shifted[0].labels.sum(1), torch.ones(40))
