@@ -12,7 +12,7 @@ import torch
 import torchvision
 from torch import nn
 
-from network import CNN, DeepCNN, Ensemble
+from network import CNN, DeepCNN, Ensemble, RecursiveCNN, SeparableCNN
 from rnns import GRU, LSTM, RNN, BiLSTM, MinGRU, RowsAndColumns
 from study import evaluation
 from study.files import write_whole
@@ -21,7 +21,10 @@ from study.files import write_whole
 # imported by name, so that a file from a stranger cannot run code.
 NETWORKS = {
     network.__name__: network
-    for network in (CNN, DeepCNN, Ensemble, RNN, GRU, LSTM, BiLSTM, MinGRU, RowsAndColumns)
+    for network in (
+        *(CNN, DeepCNN, SeparableCNN, RecursiveCNN, Ensemble),
+        *(RNN, GRU, LSTM, BiLSTM, MinGRU, RowsAndColumns),
+    )
 }
 FILE_FORMAT = "mnist-study-1"
 

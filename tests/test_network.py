@@ -8,7 +8,17 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
-from network import CNN, PIXEL_MEAN, PIXEL_STD, DeepCNN, Ensemble, Normalize, TopHat
+from network import (
+    CNN,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    DeepCNN,
+    Ensemble,
+    Normalize,
+    RecursiveCNN,
+    SeparableCNN,
+    TopHat,
+)
 from study import mnist
 
 
@@ -24,7 +34,35 @@ def test_number_of_parameters_of_the_deeper_networks(model, parameters):
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
 
 
-@pytest.mark.parametrize("network", [CNN, DeepCNN, Ensemble])
+@pytest.mark.parametrize(
+    "model, parameters",
+    [(SeparableCNN(), 24_090), (SeparableCNN(15), 4_540), (RecursiveCNN(), 922)],
+)
+def test_number_of_parameters_of_the_small_networks(model, parameters):
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
+
+
+@pytest.mark.parametrize(
+    ("pooling", "separable", "recursive"), [((0, 1, 0, 1), 3, 7), ((1, 1), 5, 7), ((0,), 24, 28)]
+)
+def test_the_last_filters_cover_what_pooling_has_left(pooling, separable, recursive):
+    images = torch.rand(2, 1, 28, 28)
+    first, second = SeparableCNN(4, pooling), RecursiveCNN(4, pooling)
+    assert first(images).shape == second(images).shape == (2, 10)
+    sides = [first.features[-3].kernel_size, second.last[0].kernel_size]
+    assert sides == [(separable, separable), (recursive, recursive)]
+
+
+def test_a_recursive_network_applies_one_convolution_to_its_own_output():
+    torch.manual_seed(0)
+    model, images = RecursiveCNN(width=3, pooling=(0, 1)).eval(), torch.rand(2, 1, 28, 28)
+    x = model.first(images)
+    for norm, window in zip(model.norms, (1, 2), strict=True):
+        x = F.relu(F.max_pool2d(x + norm(model.convolution(x)), window))
+    assert torch.allclose(model(images), model.classifier(model.last(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [CNN, DeepCNN, SeparableCNN, RecursiveCNN, Ensemble])
 def test_logits(network):
     logits = network()(torch.rand(3, 1, 28, 28))
     assert logits.shape == (3, 10)

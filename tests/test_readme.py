@@ -125,9 +125,7 @@ def own_network(tmp_path_factory):
         "from network import CNN,",
         "from network import OneLayer, CNN,",
     )
-    replace_once(
-        copy / "study" / "weights.py", "for network in (CNN,", "for network in (OneLayer, CNN,"
-    )
+    replace_once(copy / "study" / "weights.py", "*(CNN,", "*(OneLayer, CNN,")
     assert cell.count("mnist.load()[0]") == 1
     run(cell.replace("mnist.load()[0]", "mnist.load()[0][:1000]"), copy)
     return copy

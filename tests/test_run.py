@@ -132,7 +132,7 @@ def test_what_can_alter_a_number_counts(old, new):
         ("Turn uint8 images", "Make uint8 images"),
         ("def wilson_interval(", "def new_figure(x):\n    return x\n\n\ndef wilson_interval("),
         ("class DeepCNN(", "class New(CNN):\n    pass\n\n\nclass DeepCNN("),
-        ("(CNN, DeepCNN, Ensemble, RNN", "(CNN, DeepCNN, Ensemble, CNN, RNN"),
+        ("*(RNN, GRU,", "*(CNN, RNN, GRU,"),
         ("def train_run(\n", "def newest():\n    pass\n\n\ndef train_run(\n"),
         (") -> tuple[float, float]:\n    \"\"\"Return mean", "):\n    \"\"\"Return mean"),
     ],
