@@ -10,8 +10,9 @@ from typing import get_type_hints
 import numpy as np
 
 from network import TopHat
+from study import weights
 from study.augmentation import Augmentation
-from study.settings import Rule, number, whole
+from study.settings import Rule, number, one_of, whole
 from study.training import Settings
 
 NETWORKS = ("RNN", "GRU", "LSTM", "BiLSTM")  # of train_with_rnns.ipynb
@@ -66,6 +67,17 @@ def _are_candidates(values: object) -> bool:
     return set(values) == {"deeper", "small"} and all(map(names.holds, values.values()))
 
 
+def _are_trials(trials: object) -> bool:
+    """What the arguments may be is checked by the search, before anything is trained."""
+    for size, network, arguments, lr, strength in trials:
+        whole(1).check("the number of parameters", size)
+        one_of(*weights.NETWORKS).check("network", network)
+        Rule("a dict", lambda x: isinstance(x, dict)).check("the arguments", arguments)
+        FIT["lr"].check("lr", lr)
+        number(least=0).check("strength", strength)
+    return len(trials) > 0 and all(trials.count(trial) == 1 for trial in trials)
+
+
 FIT = {n: h.__metadata__[0] for n, h in get_type_hints(Settings, include_extras=True).items()}
 SIZES = dict.fromkeys(("hidden_size", "num_layers", "width"), whole(1))
 HYPERPARAMETERS = FIT | SIZES | {"dropout": number(least=0, below=1)}
@@ -73,14 +85,14 @@ RULES_BY_NAMES = {
     "num_film_strips num_samples num_extremes num_close_neighbours num_candidates num_shifted "
     "num_conflicts knn_neighbours num_mistakes num_bins num_drawn_digits num_non_digits num_shown "
     "num_choice_drawn num_choice_non_digits num_damaged num_per_kind num_more num_hardest "
-    "num_resamples search_images short_images": whole(1),
+    "num_resamples num_views search_images short_images": whole(1),
     "num_train_images": whole(100, 60_000),
     "num_test_images": whole(50, 10_000),
     "num_parameters": whole(25_000),  # the smallest network with two convolutions in front
     "num_components": whole(2, 784),
     "num_map_images": whole(50),
     "tsne_iterations": whole(250),
-    "search_epochs short_epochs long_epochs best_epochs deep_epochs small_epochs": FIT[
+    "search_epochs short_epochs long_epochs trial_epochs best_epochs deep_epochs small_epochs": FIT[
         "num_epochs"
     ],
     "num_epochs": by_network(FIT["num_epochs"]),
@@ -105,6 +117,11 @@ RULES_BY_NAMES = {
         lambda x: bool(x) and bool(Augmentation(**x, elastic=0.0)),
     ),
     "distortions": Rule("a dict of dicts of strengths of Augmentation", _are_groups),
+    "size_trials": Rule(
+        "a list of different (parameters, network, arguments, lr, strength)", _are_trials
+    ),
+    "size_epochs": Rule("a list of whole numbers", lambda x: all(map(FIT["num_epochs"].holds, x))),
+    "distilled_size": whole(1),
     "candidates": Rule("a dict of lists of names, for deeper and small", _are_candidates),
     "short_candidate": Rule("names of distortions in one text", _is_name),
     "window": Rule("an odd whole number from 3 to 27", lambda x: bool(TopHat(x))),
@@ -141,7 +158,17 @@ def check(values: dict) -> None:
             if settings[name] > limit:
                 reason = f"{limit:g} ({share:.2g} of {other}), got {settings[name]!r}"
                 raise ValueError(f"{name} must be at most {reason}")
+    _check_sizes(settings)
     _check_split_and_batches(settings)
+
+
+def _check_sizes(settings: dict) -> None:
+    """Each size that has trials has a number of epochs, and the distilled one is among them."""
+    if "size_trials" in settings:
+        sizes = list(dict.fromkeys(trial[0] for trial in settings["size_trials"]))
+        if len(settings["size_epochs"]) != len(sizes):
+            raise ValueError(f"size_epochs must have a number for each of the sizes {sizes}")
+        one_of(*sizes).check("distilled_size", settings["distilled_size"])
 
 
 def _check_split_and_batches(settings: dict) -> None:

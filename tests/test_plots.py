@@ -21,7 +21,7 @@ MODELS = {
     "CNN, augmented": "convolutional",
     "deeper CNN, augmented": "convolutional",
     "ensemble of five": "ensemble",
-    "small CNN, augmented": "convolutional",
+    "small CNN, 25k": "convolutional",
     "RNN": "recurrent",
     "GRU": "recurrent",
     "LSTM": "recurrent",
@@ -58,6 +58,15 @@ def cost_of_time(models):
     names = {f"test {end}": f"validation {end}" for end in ("low", "accuracy", "high")}
     table, columns = results(models).rename(columns=names), ["training seconds"]
     return plots.cost(table, models, LONG, columns=columns, images="validation")
+
+
+def error_by_size():
+    points = pd.DataFrame({"parameters": [901, 997, 4_862, 24_314], "error": [1.2, 1.24, 0.9, 0.4]})
+    points = points.assign(low=0.9 * points["error"], high=1.1 * points["error"])
+    points["name"] = ["ours, 1k", "published, 1k", "published, 5k", "ours, 25k"]
+    points["kind"] = ["mean of seeds", "mean of seeds", "picked on the test set", "mean of seeds"]
+    yield plots.error_by_size(points, LONG)
+    yield plots.error_by_size(points.iloc[:1], "One")
 
 
 def intervals():
@@ -240,6 +249,7 @@ EXAMPLES = {
     "differences": lambda: [differences(MODELS), differences(TWENTY), differences(["CNN", "RNN"])],
     "distance_histograms": distance_histograms,
     "dots": dots,
+    "error_by_size": error_by_size,
     "film_strip": film_strip,
     "gallery": gallery,
     "heat_maps": heat_maps,

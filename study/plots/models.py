@@ -13,8 +13,9 @@ from matplotlib.ticker import EngFormatter
 from study.plots import style
 from study.plots.grids import annotated_map
 
-__all__ = ["accuracy_by_class", "cost", "differences", "reliability"]
+__all__ = ["accuracy_by_class", "cost", "differences", "error_by_size", "reliability"]
 
+ERROR_TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 90)  # percent
 ACCURACY_TICKS = (10, 30, 50, 70, 80, 90, 93, 95, 97, 98, 99, 99.5, 99.7, 99.8, 99.9)  # percent
 
 
@@ -69,6 +70,37 @@ def cost(
     for ax, column in zip(axes, columns, strict=True):
         points = np.column_stack([results[column], low, middle, high])
         _name_points(ax, points, list(results["model"]), colours)
+    return figure
+
+
+def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
+    """Draw errors over numbers of parameters, both on logarithmic scales.
+
+    Args:
+        points: a row for each network: ``name``; ``kind``, which chooses colour and marker (for
+            example whether a result was picked on the test set); ``parameters``; and ``low``,
+            ``error`` and ``high``, in percent.
+    """
+    figure, (ax,) = style.canvas(height=5.6, title=title)
+    kinds = points["kind"].unique()
+    for kind, colour, marker in zip(kinds, style.COLOURS, style.MARKERS, strict=False):
+        part = points[points["kind"] == kind]
+        ends = [part["error"] - part["low"], part["high"] - part["error"]]
+        look = {"color": colour, "capsize": 3, "lw": 1.5, "label": kind}
+        ax.errorbar(part["parameters"], part["error"], yerr=ends, fmt=marker, **look)
+    least, most = points["parameters"].min(), points["parameters"].max()
+    ax.set(xscale="log", yscale="log", xlim=(least / 2, most * 2))
+    ax.set(xlabel="parameters (log scale)", ylabel="test error (%, log scale)")
+    style.plain_ticks(ax.xaxis, EngFormatter(sep=""))
+    ax.set_yticks(ERROR_TICKS, [f"{tick:g}" for tick in ERROR_TICKS])
+    ax.set_yticks([], minor=True)
+    ax.set_ylim(points["low"].min() / 1.3, points["high"].max() * 1.3)
+    ax.grid()
+    style.legend_below(figure)
+    figure.draw_without_rendering()
+    colours = list(points["kind"].map(dict(zip(kinds, style.COLOURS, strict=False))))
+    places = points[["parameters", "low", "error", "high"]].to_numpy()
+    _name_points(ax, places, list(points["name"]), colours)
     return figure
 
 
