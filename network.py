@@ -218,7 +218,7 @@ class SeparableCNN(nn.Module):
     of the image. With the defaults it has 24 090 trainable parameters.
 
     Args:
-        width: feature maps before the first pooling; behind it there are twice as many.
+        width: feature maps up to the first pooling; after it there are twice as many.
         pooling: for each separable convolution, 1 if pooling follows, else 0.
         num_classes: number of logits; 11 for the ten digits and "no digit".
     """

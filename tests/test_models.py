@@ -146,6 +146,9 @@ def test_five_seeds_reach_what_the_study_promises():
 def test_augmented_networks_reach_what_the_study_promises():
     text = printed("train_with_augmentation.ipynb")
     assert float(re.search(r"one network, 5 seeds: ([\d.]+)%", text)[1]) >= 99.65
+    small = re.search(r"small network: ([\d,]+) parameters, validation accuracy ([\d.]+)%", text)
+    assert int(small[1].replace(",", "")) <= 25_000
+    assert float(small[2]) >= 99.40
     assert float(re.search(r"longest training of one network: ([\d.]+) minutes", text)[1]) <= 15
 
 

@@ -328,6 +328,13 @@ def test_every_setting_has_a_rule_and_is_refused_by_its_name(name):
         ("train_with_validation.ipynb", {"valid_fraction": 0.0001}, "valid_fraction"),
         ("train_with_validation.ipynb", {"valid_fraction": 0.9999}, "valid_fraction"),
         ("train_with_augmentation.ipynb", {"num_train_images": 200}, "cnn_settings"),
+        ("train_with_augmentation.ipynb", {"size_epochs": [1, 2]}, "size_epochs"),
+        ("train_with_augmentation.ipynb", {"distilled_size": 999}, "distilled_size"),
+        (
+            "train_with_augmentation.ipynb",
+            {"size_trials": [(900, "RecursiveCNN", {"wdth": 3}, 0.01, 0.5)]},
+            "size_trials",
+        ),
         ("train_with_rnns.ipynb", {"search_images": 100}, "batch_size"),
         ("sequences.ipynb", {"num_train_images": 100}, "batch_size"),
         ("data_exploration.ipynb", {"num_train_images": 200}, "num_samples"),

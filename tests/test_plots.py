@@ -353,6 +353,15 @@ def test_one_model_alone_has_a_labelled_accuracy_beside_it(accuracy):
         assert any(bottom <= tick <= top for tick in ax.get_yticks())
 
 
+@pytest.mark.parametrize("error", [0.12, 0.25, 0.6, 1.2, 4, 6, 8.5, 12, 14, 25, 40, 60, 80])
+def test_one_network_alone_has_a_labelled_error_beside_it(error):
+    row = {"name": ["it"], "kind": ["ours"], "parameters": [1000], "low": [error]}
+    points = pd.DataFrame(row | {"error": [error], "high": [error]})
+    (ax,) = plots.error_by_size(points, "One").axes
+    bottom, top = ax.get_ylim()
+    assert any(bottom <= tick <= top for tick in ax.get_yticks())
+
+
 def test_unreadable_text_is_found():
     figure, ax = plt.subplots()
     ax.text(0.2, 0.5, "one text")

@@ -15,7 +15,7 @@ from study.plots.grids import annotated_map
 
 __all__ = ["accuracy_by_class", "cost", "differences", "error_by_size", "reliability"]
 
-ERROR_TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 90)  # percent
+ERROR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 90)
 ACCURACY_TICKS = (10, 30, 50, 70, 80, 90, 93, 95, 97, 98, 99, 99.5, 99.7, 99.8, 99.9)  # percent
 
 
