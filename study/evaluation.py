@@ -39,7 +39,7 @@ def predict(
             are computed in float32, which every machine has; those of a search, made while
             training, in the precision of the training.
         method: which method of the network to call in place of ``forward``: "features" returns
-            (N, features), "logits_by_row" of a recurrent network (N, 28, 10).
+            (N, features), "logits_by_row" of a recurrent network (N, rows, classes).
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -67,7 +67,7 @@ def one_thread() -> Iterator[None]:
 def predict_on_all_cores(
     model: nn.Module, images: torch.Tensor, *, precision: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """Return what ``predict`` returns with one thread, sooner: each core computes whole batches.
+    """Return the logits of ``predict`` on one thread, faster: each core takes whole batches.
 
     The network must be in eval mode, on the CPU.
     """
@@ -157,7 +157,8 @@ def accuracy_by_clusters(
     Args:
         right: by model, bool, shape (N,): whether it is right on each image.
         clusters: shape (N,), which images belong together, for instance by their writers.
-        strata: shape (N,), the groups of clusters of which each resample has as many as the set.
+        strata: shape (N,), the stratum of each image; a resample draws as many clusters from each
+            stratum as it has.
 
     Returns:
         One row a model: ``errors``; ``accuracy``, ``low`` and ``high``, the ends of the 95 %
@@ -196,8 +197,66 @@ def mcnemar(correct_a: torch.Tensor, correct_b: torch.Tensor) -> float:
     Args:
         correct_a, correct_b: bool, shape (N,): whether each model is right on each image.
     """
-    only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
+    return _exact_p(int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum()))
+
+
+def _exact_p(only_a: int, only_b: int) -> float:
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+
+
+def compare_trials(runs: pd.DataFrame, misclassified: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return the errors of each trial of a cross-validation, beside those of a reference.
+
+    Args:
+        runs: of one split, one row a training: ``trial``, ``fold``, ``images`` and ``errors``.
+        misclassified: one row for each image that a training got wrong: ``trial``, ``fold`` and
+            ``image``.
+        reference: the trial to compare with, on the images of the folds that a trial was run on.
+
+    Returns:
+        One row a trial, in the order of ``runs``: ``folds``, ``images``, ``errors``, ``error``
+        (0 to 1), ``change`` (of the errors, relative to the reference's; NaN if it has none), and
+        ``p``, by ``mcnemar``'s test. It compares these networks, one seed each: the variation
+        between seeds is not in it (Dietterich 1998, https://doi.org/10.1162/089976698300017197).
+
+    Raises:
+        ValueError: the reference was not run on all folds of a trial.
+    """
+    groups = runs.groupby("trial", sort=False)
+    table = groups.agg(folds=("fold", "count"), images=("images", "sum"), errors=("errors", "sum"))
+    table["error"] = table["errors"] / table["images"]
+    for trial, folds in groups["fold"]:
+        if not folds.isin(runs.loc[runs["trial"] == reference, "fold"]).all():
+            raise ValueError(f"{reference!r} was not run on every fold of {trial!r}")
+        same = misclassified[misclassified["fold"].isin(folds)]
+        ours, theirs = (set(same["image"][same["trial"] == name]) for name in (trial, reference))
+        table.loc[trial, "change"] = len(ours) / len(theirs) - 1 if theirs else np.nan
+        table.loc[trial, "p"] = _exact_p(len(ours - theirs), len(theirs - ours))
+    return table
+
+
+SUSPECT_CONFIDENCE = 0.9  # mean confidence from which a unanimous answer makes a label suspect
+
+
+def suspected_labels(misclassified: pd.DataFrame) -> pd.DataFrame:
+    """Return the images that every network confidently assigns to the same other class.
+
+    This is the consensus filter of Brodley and Friedl (1999, https://arxiv.org/abs/1106.0219), with
+    a threshold on the confidence.
+
+    Args:
+        misclassified: one row for each image that a network got wrong without having been trained
+            on it: ``trial`` (which network), ``image``, ``label``, ``answer`` and ``confidence``.
+
+    Returns:
+        ``image``, ``label``, ``answer`` and ``confidence`` (the mean), the most confident first.
+    """
+    groups = misclassified.groupby(["image", "label", "answer"], as_index=False)
+    table = groups.agg(networks=("trial", "count"), confidence=("confidence", "mean"))
+    unanimous = table["networks"] == misclassified["trial"].nunique()
+    table = table[unanimous & (table["confidence"] >= SUSPECT_CONFIDENCE)]
+    order = {"by": "confidence", "ascending": False, "ignore_index": True}
+    return table.drop(columns="networks").sort_values(**order)
 
 
 def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) -> pd.DataFrame:

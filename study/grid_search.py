@@ -100,7 +100,7 @@ def search(
 
         trained = cluster.train_all(client, jobs, train, valid, tensorboard)
     else:
-        num_workers = min(num_workers or _default_workers(), len(jobs))
+        num_workers = min(num_workers or default_workers(), len(jobs))
         trained = _train_here(jobs, train, valid, tensorboard, num_workers)
     shown = {"desc": study, "unit": "run", "file": sys.stdout, "disable": not progress}
     bar = tqdm(total=len(folders), initial=len(kept), **shown)
@@ -132,7 +132,7 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
 
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the histories of all runs of a search as one table, the run's settings beside."""
+    """Return the histories of all runs of a search as one table, with each run's settings."""
     settings = list(runs.columns[: runs.columns.get_loc("status")])
     return pd.concat(
         [
@@ -167,7 +167,8 @@ def _points(grid: dict | list[dict]) -> list[dict]:
     return points
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
+    """Return how many runs train at once: one a physical core, or one on an accelerator."""
     if training.default_device().type != "cpu":
         return 1
     return joblib.cpu_count(only_physical_cores=True)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pandas as pd
+import pytest
+import torch
 
 from conftest import ROOT
 from study.pictures.scenes import KINDS
@@ -113,8 +115,6 @@ def test_pixel_by_pixel(tmp_path):
 
 
 def test_pixels_are_read_one_by_one_in_their_order():
-    import torch
-
     from benchmarks.pixel_by_pixel import ORDERS, PixelReader
 
     assert sorted(ORDERS["permuted"].tolist()) == ORDERS["plain"].tolist() == list(range(784))
@@ -160,3 +160,88 @@ def test_scenes(tmp_path):
         assert pictures == sum(results) == 1
         assert re.search(rf"^ *{re.escape(kind)} +{' +'.join(counts)}$", done.stdout, re.M)
     assert sum(int(read) for _, _, read, *_ in written) > len(written) / 2
+
+
+def test_cross_validation(tmp_path):
+    """Every image is read once by each trial, and never by a network that was trained on it."""
+    from benchmarks.cross_validation import NUM_FOLDS, folds
+
+    command = [sys.executable, "-m", "benchmarks.cross_validation", "first study", "mild"]
+    command += ["--runs-dir", tmp_path, "--report", tmp_path, "--images", "300", "--epochs", "1"]
+    trained = []
+    for _ in range(2):  # the second time, everything is there
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        files = tmp_path.glob("cross_validation/*/model.pt")
+        trained.append({file: file.stat().st_mtime_ns for file in files})
+    assert trained[0] == trained[1] and len(trained[0]) == 2 * NUM_FOLDS
+    runs = pd.read_csv(tmp_path / "cross_validation.csv")
+    wrong = pd.read_csv(tmp_path / "cross_validation_errors.csv")
+    assert (runs.groupby("trial")["images"].sum() == 300).all()
+    errors = runs.groupby("trial")["errors"].sum()
+    assert errors.to_dict() == wrong["trial"].value_counts().to_dict()
+    assert re.search(rf"^mild +5 +300 +{errors['mild']} ", done.stdout, re.M)
+    digits, all_folds = folds("random", 300)
+    assert (digits.labels[wrong["image"]].numpy() == wrong["label"]).all()
+    for train, unseen in all_folds:
+        assert sorted([*train, *unseen]) == list(range(300))
+    assert all(row.image in all_folds[row.fold][1] for row in wrong.itertuples())
+
+
+def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, monkeypatch):
+    from benchmarks import cross_validation
+    from benchmarks.cross_validation import NUM_FOLDS, TRIALS, Job, Trial, folds
+    from study import grid_search
+
+    trained, search = [], grid_search.search
+
+    def remembered(grid, part, **keep):
+        trained.append(part)
+        return search(grid, part, **keep)
+
+    monkeypatch.setattr(grid_search, "search", remembered)
+    first = TRIALS["first study"].settings
+    monkeypatch.setitem(TRIALS, "taught", Trial(first, teachers=("first study",)))
+    digits, all_folds = folds("random", 300)
+    how = {"num_images": 300, "epochs": 1, "runs_dir": tmp_path}
+    Job("random", "taught", 0, **how).train()
+    teacher, pupil = trained
+    assert teacher.labels.ndim == 1 and pupil.labels.shape == (len(teacher), 10)
+    assert torch.equal(teacher.images, pupil.images)
+    suspect = int(all_folds[0][0][0])
+    Job("random", "first study", 0, left_out=(suspect,), **how).train()
+    kept = [i for i in all_folds[0][0] if i != suspect]
+    assert torch.equal(trained[-1].images, digits.images[kept])
+
+    runs = pd.DataFrame({"split": "random", "trial": "first study", "fold": range(NUM_FOLDS)})
+    told = {"image": suspect, "label": 3, "answer": 5, "confidence": 0.99}
+    runs[:1].assign(**told).to_csv(tmp_path / "cross_validation_errors.csv", index=False)
+    runs[1:].to_csv(tmp_path / "cross_validation.csv", index=False)
+    with pytest.raises(ValueError, match="run all 5 folds of first study first"):
+        cross_validation._suspected(tmp_path, "random", ("first study",))
+    runs.to_csv(tmp_path / "cross_validation.csv", index=False)
+    assert cross_validation._suspected(tmp_path, "random", ("first study",)) == (suspect,)
+    assert cross_validation._suspected(tmp_path, "random", ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("trial", "file"),
+    [("first study", "cnn_with_augmentation"), ("robust.pt's distortions", "robust")],
+)
+def test_trials_named_after_others_have_their_distortions(trial, file):
+    from benchmarks.cross_validation import TRIALS
+    from study.weights import read_model_file
+
+    told = read_model_file(ROOT / "models" / f"{file}.pt")["hyperparameters"]["augmentation"]
+    assert TRIALS[trial].settings["augmentation"] == told
+
+
+def test_folds_by_writer_keep_writers_apart(qmnist, tmp_path, monkeypatch):
+    from benchmarks import cross_validation
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "MNIST").symlink_to(ROOT / "data" / "MNIST")
+    monkeypatch.setattr(cross_validation, "ROOT", tmp_path)
+    _, all_folds = cross_validation.folds.__wrapped__("by writer", 5000)
+    assert len(all_folds) == cross_validation.NUM_FOLDS
+    for train, unseen in all_folds:
+        assert not {i // 100 for i in train} & {i // 100 for i in unseen}

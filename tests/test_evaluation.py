@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 
@@ -58,11 +59,11 @@ def test_accuracy_is_said_with_its_interval():
 
 def test_predicting_on_all_cores_gives_the_same_numbers(few):
     model = CNN().eval()
-    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     several = evaluation.predict_on_all_cores(model, few[0].images, precision=torch.bfloat16)
-    one = evaluation.predict(model, few[0].images, precision=torch.bfloat16)
-    assert torch.equal(several, one)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)  # as the other tests have it
+    assert torch.equal(several, evaluation.predict(model, few[0].images, precision=torch.bfloat16))
 
 
 def test_mcnemar():
@@ -152,3 +153,39 @@ def test_soft_labels_are_read_by_the_most_probable():
     loss, accuracy = evaluation.loss_and_accuracy(logits, soft)
     assert accuracy == pytest.approx(2 / 3)
     assert loss == pytest.approx(-(soft * logits.log_softmax(1)).sum(1).mean().item())
+
+
+def test_trials_are_compared_on_the_images_of_their_folds():
+    sizes = {("a", 0): 4, ("a", 1): 4, ("b", 0): 4, ("b", 1): 4, ("c", 1): 4}
+    wrong = {("a", 0): [0, 1, 2], ("a", 1): [5], ("b", 0): [0], ("b", 1): [5], ("c", 1): [5, 6, 7]}
+    runs = [(*key, sizes[key], len(images)) for key, images in wrong.items()]
+    runs = pd.DataFrame(runs, columns=["trial", "fold", "images", "errors"])
+    misclassified = [(*key, image) for key, images in wrong.items() for image in images]
+    misclassified = pd.DataFrame(misclassified, columns=["trial", "fold", "image"])
+    table = evaluation.compare_trials(runs, misclassified, "a")
+    assert list(table.index) == ["a", "b", "c"]
+    assert table["folds"].tolist() == [2, 2, 1]
+    assert table["error"].tolist() == [4 / 8, 2 / 8, 3 / 4]
+    assert table["change"].tolist() == [0, -0.5, 2]  # c has three errors in fold 1, a has one
+    assert table["p"].tolist() == [1, 0.5, 0.5]  # two images to none, either way
+    with pytest.raises(ValueError, match="'c' was not run on every fold of 'a'"):
+        evaluation.compare_trials(runs, misclassified, "c")
+
+
+def test_a_label_is_suspected_where_all_networks_give_the_same_other_answer():
+    rows = [
+        ("a", 5, 1, 7, 0.99),
+        ("b", 5, 1, 7, 0.95),  # both say 7
+        ("a", 6, 1, 7, 0.99),
+        ("b", 6, 1, 2, 0.99),  # another answer
+        ("a", 8, 1, 7, 0.99),  # only one of the two misclassifies it
+        ("a", 9, 3, 5, 0.90),
+        ("b", 9, 3, 5, 0.60),  # not sure enough
+        ("a", 2, 4, 9, 1.00),
+        ("b", 2, 4, 9, 0.99),
+    ]
+    misclassified = pd.DataFrame(rows, columns=["trial", "image", "label", "answer", "confidence"])
+    suspected = evaluation.suspected_labels(misclassified)
+    assert suspected["image"].tolist() == [2, 5]
+    assert suspected["answer"].tolist() == [9, 7]
+    assert suspected["confidence"].tolist() == pytest.approx([0.995, 0.97])

@@ -48,7 +48,7 @@ def trainings(monkeypatch):
         return train_run(run, identity, *data)
 
     monkeypatch.setattr(grid_search, "train_run", record)
-    monkeypatch.setattr(grid_search, "_default_workers", lambda: 1)
+    monkeypatch.setattr(grid_search, "default_workers", lambda: 1)
     return names
 
 
