@@ -11,7 +11,7 @@ from torch import nn
 
 from network import Normalize
 
-# How images (N, 1, 28, 28) are turned so that what is to be read comes row by row from the top.
+# How images (N, 1, 28, 28) are turned so that reading rows from the top reads them in this order.
 ORDERS = {
     "rows": lambda images: images,
     "rows from the bottom": lambda images: images.flip(2),
@@ -158,7 +158,7 @@ class MinGRU(RowReader):
 class MinimalGRU(nn.Module):
     """Layers h_t = (1 - z_t) h_(t-1) + z_t c_t whose gate z and candidate c do not look at the
     state, so that all steps are computed at once (https://arxiv.org/abs/2410.01201). Gates start
-    with memories of 1 to ``longest`` steps (Tallec and Ollivier 2018, arXiv 1804.11188).
+    with memories of 2 to ``longest`` + 1 steps (Tallec and Ollivier 2018, arXiv 1804.11188).
     """
 
     def __init__(self, inputs: int, size: int, layers: int, dropout: float, longest: int = 28):

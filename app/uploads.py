@@ -1,6 +1,6 @@
 """What somebody sends -> grey levels, or an error that says what is wrong with it and what to do.
 
-What a picture is, its content decides, whatever it was declared as. Format and size are checked in
+The content decides what a picture is, whatever type was declared. Format and size are checked in
 its header, so that nothing harmful is ever decoded.
 """
 

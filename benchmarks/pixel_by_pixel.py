@@ -43,7 +43,7 @@ HELD_OUT = 0.05  # of the training images: enough to follow a run, and soon read
 class PixelReader(nn.Module):
     """Reads pixels one by one in an order and classifies from the last state.
 
-    Input and output are those of ``network.CNN``. Gates start with memories of 1 to 784 steps
+    Input and output are those of ``network.CNN``. Gates start with memories of about 2 to 784 steps
     (Tallec and Ollivier 2018, https://arxiv.org/abs/1804.11188).
     """
 
@@ -162,11 +162,14 @@ def main() -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         limits = arguments.minutes, arguments.images
         futures = {pool.submit(train, *pair, *limits): pair for pair in waiting}
-        for future in as_completed(futures):
-            tables[futures[future]] = future.result()
-            if arguments.report:
-                table = pd.concat(tables.values()).to_csv(index=False)
-                write_whole(arguments.report, table.encode())
+        try:
+            for future in as_completed(futures):
+                tables[futures[future]] = future.result()
+                if arguments.report:
+                    table = pd.concat(tables.values()).to_csv(index=False)
+                    write_whole(arguments.report, table.encode())
+        finally:  # interrupted: nobody will collect the results of those that wait
+            pool.shutdown(cancel_futures=True)
     last = pd.concat(tables.values()).dropna(subset="test_accuracy")
     print(last[["network", "order", "epoch", "minutes", "test_accuracy"]].to_string(index=False))
 

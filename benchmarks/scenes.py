@@ -16,7 +16,8 @@ from PIL import Image
 from scipy import ndimage
 
 from app.service import Service
-from study import mnist, report
+from study import mnist
+from study.files import write_between
 from study.pictures import scenes
 from study.pictures.preparation import grey_levels
 
@@ -117,7 +118,7 @@ def main() -> None:
     for name, table in tables.items():
         print(table.to_string(index=False))
         if arguments.report:
-            report.write_between(arguments.report, name, table.to_markdown(index=False))
+            write_between(arguments.report, name, table.to_markdown(index=False))
 
 
 if __name__ == "__main__":

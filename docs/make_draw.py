@@ -30,8 +30,8 @@ SCRIPTS = (
 )
 
 
-def page(path: str | Path = MODEL) -> str:
-    """Return the page that reads digits as the model of a weights file does."""
+def page() -> str:
+    """Return the page that reads digits as the model of ``MODEL`` does."""
 
     def read(name: str) -> str:
         return (ROOT / name).read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def page(path: str | Path = MODEL) -> str:
     return Template(read("docs/draw/template.html")).substitute(
         icon=base64.b64encode(read("app/static/icon.svg").encode()).decode(),
         style=read("app/static/style.css"),
-        model=json.dumps(numbers(weights.load_model(path))),
+        model=json.dumps(numbers(weights.load_model(MODEL))),
         scripts="\n".join(scripts),
     )
 
@@ -48,9 +48,10 @@ def page(path: str | Path = MODEL) -> str:
 def numbers(model: DeepCNN) -> dict:
     """Return what docs/draw/network.js needs to compute as a model with a ``TopHat`` does.
 
-    Its items are the sizes of the layers, the numbers of all layers one after the other (of each
-    first the kernels (outputs, inputs, size, size), then the biases (outputs,)), and the
-    probability of "no digit" from which a drawing is refused.
+    Its items are ``threshold``, the probability of "no digit" from which a drawing is refused;
+    ``window`` (pixels), of the top-hat; ``mean`` and ``deviation`` of the pixels; ``layers``, their
+    sizes; and ``numbers``, float16 in base64: of each layer first the kernels (outputs, inputs,
+    size, size), then the biases (outputs,).
 
     Raises:
         OverflowError: a number is too large for half precision.

@@ -1,7 +1,8 @@
 """Train the runs of a search on a Dask cluster (docs/cluster.md).
 
 Dask moves code and results, and notices when a worker is lost. This module decides which workers
-may train, and what each of them gets. One without an answer, refused or lost never holds up others.
+may train, and what each of them gets. One that does not answer, is refused or is lost never holds
+up the others.
 """
 
 import gzip
@@ -155,7 +156,7 @@ class _Search:
             yield folder, files
 
     def take_back(self, tasks: list[Future], lost: bool = False) -> None:
-        """Cancel tasks, and let their runs wait again; a run in training ends in vain."""
+        """Cancel tasks, and let their runs wait again; what is in training is discarded."""
         folders = [folder for _, folder in map(self.given.pop, tasks) if folder]
         self.waiting.extendleft(reversed(folders))
         if tasks and self.client.status == "running":

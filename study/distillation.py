@@ -1,4 +1,4 @@
-"""What trained networks know, as labels for another: distillation."""
+"""Knowledge distillation: trained networks label the images for another one."""
 
 from collections.abc import Sequence
 

@@ -65,7 +65,9 @@ def _are_groups(values: object) -> bool:
 
 def _are_candidates(values: object) -> bool:
     names = several(Rule("a name", _is_name))
-    return set(values) == {"deeper", "small"} and all(map(names.holds, values.values()))
+    if not isinstance(values, dict) or set(values) != {"deeper", "small"}:
+        return False
+    return all(map(names.holds, values.values()))
 
 
 def _are_trials(trials: object) -> bool:
@@ -73,8 +75,11 @@ def _are_trials(trials: object) -> bool:
     for size, network, arguments, lr, strength in trials:
         whole(1).check("the number of parameters", size)
         one_of(*weights.NETWORKS).check("network", network)
-        with torch.device("meta"):
-            weights.NETWORKS[network](**arguments)
+        try:
+            with torch.device("meta"):
+                weights.NETWORKS[network](**arguments)
+        except RuntimeError as error:
+            raise ValueError(f"{network} cannot be made with {arguments}: {error}") from error
         FIT["lr"].check("lr", lr)
         number(least=0).check("strength", strength)
     return len(trials) > 0 and all(trials.count(trial) == 1 for trial in trials)

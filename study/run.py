@@ -103,7 +103,7 @@ class Run:
 
 
 def environment(network: str) -> dict:
-    """What the result owes to the code and the machine, not to settings and data."""
+    """What the result depends on besides settings and data: code and machine."""
     device = default_device()
     return {
         "code": CODE_HASHES[network],

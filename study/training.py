@@ -49,7 +49,7 @@ class Settings:
     # Decoupled from the gradient (AdamW, Loshchilov and Hutter 2019,
     # https://arxiv.org/abs/1711.05101).
     weight_decay: Annotated[float, number(least=0)] = 0.0
-    # Longest gradient allowed, all parameters taken as one vector.
+    # Largest norm of the gradient over all parameters.
     clip_norm: Annotated[float | None, or_none(number(above=0))] = None
     # Part of the target that is spread over all classes (Szegedy et al. 2016,
     # https://arxiv.org/abs/1512.00567).
@@ -119,6 +119,7 @@ def fit(
         given; ``seconds``.
 
     Raises:
+        TypeError: a setting is unknown, or missing.
         ValueError: a setting makes no sense; the message names it.
     """
     settings = Settings(**settings)
@@ -161,7 +162,7 @@ def diverged(history: pd.DataFrame) -> bool:
 
 
 class _Trainer:
-    """A model, and all that its training changes or goes by from one step to the next."""
+    """A model with its optimizer, schedule, augmentation and averaged weights."""
 
     def __init__(self, model: nn.Module, settings: Settings, steps_per_epoch: int):
         self.model, self.settings, lr = model, settings, settings.lr

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 
 import nbformat
 import pytest
@@ -60,14 +58,6 @@ def test_notebook_imports_networks_study_and_app(path):
     cells = nbformat.read(path, as_version=4).cells
     source = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     assert imports(source) & OURS <= {"network", "rnns", "study", "app"}
-
-
-def test_study_does_not_need_flask():
-    """Nothing under study/ imports it, nor anything that does."""
-    code = (
-        "import sys, study.pictures.preparation, study.grid_search; print('flask' in sys.modules)"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "False\n"
 
 
 def test_modules_are_short():

@@ -19,27 +19,23 @@ from network import (
     SeparableCNN,
     TopHat,
 )
-from study import mnist
-
-
-def test_number_of_parameters():
-    assert sum(p.numel() for p in CNN().parameters() if p.requires_grad) == 417_578
+from study import evaluation, mnist
 
 
 @pytest.mark.parametrize(
     "model, parameters",
-    [(DeepCNN(), 230_010), (DeepCNN(width=10), 22_935), (Ensemble(), 1_150_050)],
+    [
+        (CNN(), 417_578),
+        (DeepCNN(), 230_010),
+        (DeepCNN(width=10), 22_935),
+        (Ensemble(), 1_150_050),
+        (SeparableCNN(), 24_090),
+        (SeparableCNN(15), 4_540),
+        (RecursiveCNN(), 922),
+    ],
 )
-def test_number_of_parameters_of_the_deeper_networks(model, parameters):
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
-
-
-@pytest.mark.parametrize(
-    "model, parameters",
-    [(SeparableCNN(), 24_090), (SeparableCNN(15), 4_540), (RecursiveCNN(), 922)],
-)
-def test_number_of_parameters_of_the_small_networks(model, parameters):
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
+def test_number_of_parameters(model, parameters):
+    assert evaluation.num_parameters(model) == parameters
 
 
 @pytest.mark.parametrize(

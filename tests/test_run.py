@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from types import CodeType
 import pytest
 from torch import nn
 
-import network
 from conftest import ROOT
 from network import CNN
 from study import run, training, weights
@@ -287,7 +285,3 @@ def test_results_are_those_of_the_finished_network(files, few):
         "status", "train_loss", "train_accuracy", "best_epoch", "valid_loss", "valid_accuracy",
         "seconds",
     }  # fmt: skip
-
-
-def test_every_hashed_module_is_the_one_that_is_imported():
-    assert inspect.getsource(network) in SOURCES

@@ -247,7 +247,7 @@ def draw(
 
 
 def draw_all(
-    count: int, seed: int, digits: np.ndarray | None = None, test: bool = False
+    count: int, seed: int, digits: np.ndarray | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw ``count`` pictures of all kinds, by their ``SHARES`` (1 where none is named).
 
@@ -259,8 +259,7 @@ def draw_all(
     ends = np.round(count * shares.cumsum() / shares.sum()).astype(int)
     numbers = np.diff(ends, prepend=0)
     images = [
-        draw(kind, int(number), seed, digits, test)
-        for kind, number in zip(KINDS, numbers, strict=True)
+        draw(kind, int(number), seed, digits) for kind, number in zip(KINDS, numbers, strict=True)
     ]
     return torch.cat(images), torch.full((count,), LABEL)
 
