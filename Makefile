@@ -5,7 +5,9 @@ LONG = train_with_augmentation sequences robustness draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # A bar that wrote its line several times leaves the last one: streams are coalesced at the end.
+# Kernels are spoken to through files (ipc): over TCP, each would warn that others might listen.
 EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --inplace --execute \
+	--KernelManager.transport=ipc \
 	--ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.record_timing=False \
 	--Exporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
