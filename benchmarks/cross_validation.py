@@ -64,6 +64,12 @@ TRIALS = {
     "mild": Trial(LONG | {"augmentation": MILD}),
     "wider": Trial(LONG | {"augmentation": WIDER}),
     "robust.pt's distortions": Trial(LONG | {"augmentation": ROBUST}),
+    "mild, 48 wide": Trial(LONG | {"augmentation": MILD, "width": 48}),
+    "mild, label smoothing": Trial(LONG | {"augmentation": MILD, "label_smoothing": 0.1}),
+    "mild, distilled": Trial(LONG | {"augmentation": MILD}, teachers=("first study", "mild")),
+    "first study, cleaned": Trial(
+        FIRST | {"num_epochs": 16, "augmentation": HALF}, judges=("first study",)
+    ),
 }
 
 
@@ -118,21 +124,19 @@ class Job:
         return grid_search.search({"seed": [SEED]}, part, **one, **keep, **settings).iloc[0]
 
     def classify(self) -> tuple[dict, pd.DataFrame]:
-        """Train; return a row about the run, and a table of the images that it misclassifies.
-
-        The seconds are those of this training, without its teachers'.
-        """
-        run = self.train()
-        model, (digits, all_folds) = grid_search.load_model(run), folds(self.split, self.num_images)
-        unseen = digits[all_folds[self.fold][1]]
+        """Train; return a row about the run, and a table of the images that it misclassifies."""
+        model = grid_search.load_model(self.train())
+        digits, all_folds = folds(self.split, self.num_images)
+        indices = all_folds[self.fold][1]
+        unseen = digits[indices]
         logits = evaluation.predict(model, unseen.images)
         confidence, answers = logits.softmax(1).max(1)
         wrong = (answers != unseen.labels).numpy()
-        row = {"images": len(unseen), "errors": wrong.sum(), "seconds": run["seconds"]}
+        row = {"images": len(unseen), "errors": wrong.sum()}
         row["loss"], _ = evaluation.loss_and_accuracy(logits, unseen.labels)
         row["parameters"] = evaluation.num_parameters(model)
         row["settings"] = json.dumps(asdict(TRIALS[self.trial]))
-        table = {"image": all_folds[self.fold][1], "label": unseen.labels, "answer": answers}
+        table = {"image": indices, "label": unseen.labels, "answer": answers}
         return row, pd.DataFrame(table | {"confidence": confidence})[wrong]
 
 
