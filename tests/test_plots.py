@@ -344,13 +344,13 @@ def test_every_figure_can_be_read_and_saved(name, tmp_path):
 
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.93, 0.965, 0.985, 0.9925, 0.996, 0.9975])
-def test_one_model_alone_has_a_labelled_accuracy_beside_it(accuracy):
+def test_one_model_alone_has_a_labelled_error_and_cost_beside_it(accuracy):
     low, high = evaluation.wilson_interval(round(10_000 * accuracy), 10_000)
     row = {"model": ["it"], "test accuracy": [accuracy], "test low": [low], "test high": [high]}
     table = pd.DataFrame(row | {"parameters": [1000.0], "training seconds": [30.0]})
     for ax in plots.cost(table, {"it": "convolutional"}, "One").axes:
-        bottom, top = ax.get_ylim()
-        assert any(bottom <= tick <= top for tick in ax.get_yticks())
+        left, right = ax.get_xlim()
+        assert any(left <= tick <= right for tick in ax.get_xticks())
 
 
 @pytest.mark.parametrize("error", [0.12, 0.25, 0.6, 1.2, 4, 6, 8.5, 12, 14, 25, 40, 60, 80])

@@ -96,7 +96,9 @@ def refusal(
     for (kind, values), look in zip(curves.items(), style.LOOKS, strict=False):
         ax.plot(100 * digits_refused, 100 * values, label=kind, **look)
     ax.axvline(100 * chosen, color="black", lw=1.5, label="chosen")
-    ax.set(xlabel="digits refused (%)", ylabel="non-digits refused (%)", ylim=(0, 102))
+    lowest = 100 * min(values.min() for values in curves.values())
+    ax.set(xlabel="digits refused (%)", ylabel="non-digits refused (%)")
+    ax.set_ylim(max(0, 10 * np.floor(lowest / 10 - 1)), 101)  # below it, room for the legend
     ax.set_xlim(0, 100 * digits_refused.max())
     ax.grid()
     ax.legend(frameon=True, framealpha=1, edgecolor="white", ncols=2, loc="lower right")

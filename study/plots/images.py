@@ -34,7 +34,7 @@ def image_panels(
         panels: by title, rows of images of any size, e.g. of shape (rows, columns, 28, 28).
         row_labels: written left of the rows of the first panel (of each one if ``below``).
         captions, framed: by rows, the text under each image of a single panel, and whether it has
-            a red frame.
+            an orange frame.
         borders: draw a thin grey line around each image.
         columns: leave room for this many images in a row.
         colour_label: what the colours mean; without it, no colour bar is drawn.
@@ -106,9 +106,9 @@ def gallery(
 
 def film_strip(image: np.ndarray, label: int, probabilities: dict[str, np.ndarray]) -> plt.Figure:
     """Draw a digit (28, 28), and by network the probability (28, 10) of each class at each row."""
-    widths = [1.8] + [1] * len(probabilities)
+    widths = [0.57 * len(probabilities)] + [1] * len(probabilities)  # the digit's pixels are square
     figure, (digit, *strips) = style.canvas(len(widths), height=3.4, width_ratios=widths)
-    digit.imshow(image, cmap="gray_r", aspect="auto")
+    digit.imshow(image, cmap="gray_r")
     digit.set(title=f"the digit: {label}", ylabel="rows read", xticks=[])
     digit.set_yticks([0, 9, 18, 27], [1, 10, 19, 28])
     for ax, (name, values) in zip(strips, probabilities.items(), strict=True):

@@ -16,7 +16,6 @@ from study.plots.grids import annotated_map
 __all__ = ["accuracy_by_class", "cost", "differences", "error_by_size", "reliability"]
 
 ERROR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 90)
-ACCURACY_TICKS = (10, 30, 50, 70, 80, 90, 93, 95, 97, 98, 99, 99.5, 99.7, 99.8, 99.9)  # percent
 
 
 def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
@@ -40,36 +39,40 @@ def cost(
     columns: Sequence[str] = ("parameters", "training seconds"),
     images: str = "test",
 ) -> plt.Figure:
-    """Draw the accuracy on test ``images``, or others, over each of the columns; the error is on a
-    logarithmic scale, so that good models stand apart. Each point bears its model's name, in the
-    colour of its family. The results have a row for each model, as ``visualizations/results.csv``;
-    a family is perhaps "recurrent".
+    """Draw the error of each model on test ``images``, or others, and beside it what it costs.
+
+    Models stand in rows, the fewest errors first, each in the colour of its family. All scales are
+    logarithmic; an error of none is drawn as one of 0.01 %.
+
+    Args:
+        results: a row for each model, as ``visualizations/results.csv``; of the accuracy of
+            ``images`` (0 to 1), "low" and "high" are the ends of the interval.
+        families: by model, perhaps "recurrent".
+        columns: what a model costs, a panel for each.
     """
-    family = results["model"].map(families)
-    palette = dict(zip(family.unique(), style.COLOURS, strict=False))
-    colours = list(family.map(palette))
-    low, middle, high = (100 * results[f"{images} {end}"] for end in ("low", "accuracy", "high"))
-    height = 1 + len(columns) * (1.5 + 0.2 * len(results))
-    figure, axes = style.canvas(len(columns), 1, height=height, title=title)
-    style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
-    formats = {"parameters": EngFormatter(sep="")}
-    results = results.assign(**results[list(columns)].clip(lower=1))  # 0 has no logarithm
-    for ax, column in zip(axes, columns, strict=True):
-        x = results[column]
-        ax.vlines(x, low, high, colors=colours, lw=1, alpha=0.6)
-        ax.scatter(x, middle, s=45, c=colours, zorder=3)
-        margin = max(2, (x.max() / x.min()) ** 0.2)  # room for names
-        ax.set(xscale="log", xlim=(x.min() / margin, x.max() * margin))
-        ax.set(xlabel=f"{column} (log scale)", ylabel=f"{images} accuracy,\n95 % interval (%)")
-        style.plain_ticks(ax.xaxis, formats.get(column, "{x:g}"))
-        ax.set_yscale("function", functions=(_log_error, lambda y: 100 - 10**-y))
-        ax.set_yticks(ACCURACY_TICKS)
-        ax.set_ylim(100 - 1.2 * (100 - low.min()), 100 - 0.8 * (100 - high.max()))
+    palette = dict(zip(results["model"].map(families).unique(), style.COLOURS, strict=False))
+    results = results.sort_values(f"{images} accuracy", ascending=False, kind="stable")
+    colours, rows = list(results["model"].map(families).map(palette)), np.arange(len(results))
+    names = [style.wrapped(name, 3, style.SMALL) for name in results["model"]]
+    lines = sum(name.count("\n") + 1 for name in names)
+    figure, axes = style.canvas(
+        1 + len(columns), height=1.6 + 0.26 * lines, title=title, sharey=True
+    )
+    ends = ("high", "accuracy", "low")  # of the accuracy, so that the error's come in order
+    error = [(100 - 100 * results[f"{images} {end}"]).clip(0.01) for end in ends]
+    panels = {f"{images} error (%),\n95 % interval": error}
+    panels |= {f"{name}\n(log scale)": [results[name].clip(lower=1)] * 3 for name in columns}
+    for ax, (label, (low, middle, high)) in zip(axes, panels.items(), strict=True):
+        ax.hlines(rows, low, high, colors=colours, lw=1.5)
+        ax.scatter(middle, rows, s=45, c=colours, zorder=3)
+        left, right = low.min() / 1.7, high.max() * 1.7
+        ax.set(xscale="log", xlim=(left, right), xlabel=label)
+        subs = (1, 2, 5) if right < 30 * left else (1, 3) if right < 600 * left else (1,)
+        style.plain_ticks(ax.xaxis, EngFormatter(sep="") if right > 1e5 else "{x:g}", subs)
         ax.grid()
-    figure.draw_without_rendering()  # names are placed on the final layout
-    for ax, column in zip(axes, columns, strict=True):
-        points = np.column_stack([results[column], low, middle, high])
-        _name_points(ax, points, list(results["model"]), colours)
+    axes[0].set_yticks(rows, names, fontsize=style.SMALL)
+    axes[0].invert_yaxis()
+    style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
     return figure
 
 
@@ -104,11 +107,6 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
     return figure
 
 
-def _log_error(accuracy: np.ndarray) -> np.ndarray:
-    """Minus the logarithm of the error, in percent; no error counts as a hundredth of a percent."""
-    return -np.log10(np.maximum(100 - accuracy, 0.01))
-
-
 def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
     """Write each name near its point, joined to it by a thin line: of many places on rings around
     the point, at the one where it covers, and the line crosses, the fewest names and points, and of
@@ -116,7 +114,7 @@ def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence
     """
     pixels = ax.figure.dpi / 72  # in a point
     lows, middles, highs = (ax.transData.transform(points[:, [0, y]]) for y in (1, 2, 3))
-    dots = np.hstack([middles - 7, middles + 7])  # boxes: left, bottom, right, top
+    dots, beside = (np.hstack([middles - r, middles + r]) for r in (7, 16))  # left, bottom, ...
     taken, written = np.vstack([dots, np.hstack([lows - 3, highs + 3])]), np.empty((0, 4))
     angles = np.radians([0, 180, 20, -20, 160, -160, 45, -45, 135, -135, 70, -70, 110, -110])
     ways = np.column_stack([np.cos(angles), np.sin(angles)])
@@ -134,7 +132,9 @@ def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence
         lines = np.concatenate([lines, lines], axis=2)
         crossed = _overlaps(lines, np.vstack([written, np.delete(dots, index, 0)])).any(1).sum(1)
         outside = (boxes[:, :2] < bounds.p0) | (boxes[:, 2:] > bounds.p1)
-        bad = _overlaps(boxes, taken).sum(1) + crossed + 100 * outside.any(1)
+        # Right beside another point, a name would be taken for that point's.
+        avoided = np.vstack([taken, np.delete(beside, index, 0)])
+        bad = _overlaps(boxes, avoided).sum(1) + crossed + 100 * outside.any(1)
         best = bad.argmin()  # the first of the lowest, so the nearest
         name.xyann = offsets[best] / pixels
         written = np.vstack([written, boxes[best]])
@@ -180,7 +180,7 @@ def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: 
         sizes = 12 + 18 * np.log10(table["count"])
         ax.scatter(table["confidence"], table["accuracy"], s=sizes, color=style.BLUE, alpha=0.8)
         heading = style.wrapped(name, 0.8 * style.WIDTH / across, 11)
-        ax.set_title(f"{heading}\nerror {errors[name]:.2%}", fontsize=11)
+        ax.set_title(f"{heading}\ncalibration error {errors[name]:.2%}", fontsize=11)
         ax.grid()
     figure.supxlabel("confidence (the larger a dot, the more images)", fontsize=11)
     figure.supylabel("share that is right", fontsize=11)

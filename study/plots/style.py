@@ -64,9 +64,9 @@ def legend_below(figure: plt.Figure, handles: Sequence | None = None) -> None:
     figure.legend(handles=list(once.values()), loc="outside lower center", ncols=columns)
 
 
-def plain_ticks(axis: Axis, fmt="{x:g}") -> None:
+def plain_ticks(axis: Axis, fmt="{x:g}", subs: Sequence[int] = (1, 2, 5)) -> None:
     """Label a logarithmic axis with plain numbers: 0.01, 0.02, 0.05, 0.1, ..."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(fmt)
 
