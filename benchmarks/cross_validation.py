@@ -65,8 +65,8 @@ TRIALS = {
     "wider": Trial(LONG | {"augmentation": WIDER}),
     "robust.pt's distortions": Trial(LONG | {"augmentation": ROBUST}),
     "mild, 48 wide": Trial(LONG | {"augmentation": MILD, "width": 48}),
-    "mild, label smoothing": Trial(LONG | {"augmentation": MILD, "label_smoothing": 0.1}),
     "mild, distilled": Trial(LONG | {"augmentation": MILD}, teachers=("first study", "mild")),
+    "first study, higher rate": Trial(FIRST | {"num_epochs": 16, "augmentation": HALF, "lr": 0.01}),
     "first study, cleaned": Trial(
         FIRST | {"num_epochs": 16, "augmentation": HALF}, judges=("first study",)
     ),
