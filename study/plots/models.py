@@ -65,7 +65,9 @@ def cost(
     for ax, (label, (low, middle, high)) in zip(axes, panels.items(), strict=True):
         ax.hlines(rows, low, high, colors=colours, lw=1.5)
         ax.scatter(middle, rows, s=45, c=colours, zorder=3)
-        left, right = low.min() / 1.7, high.max() * 1.7
+        # Wide enough for two labelled ticks: with fewer, Matplotlib would take others.
+        margin = 1.7 if high.max() > 3 * low.min() else 2.7
+        left, right = low.min() / margin, high.max() * margin
         ax.set(xscale="log", xlim=(left, right), xlabel=label)
         subs = (1, 2, 5) if right < 30 * left else (1, 3) if right < 600 * left else (1,)
         style.plain_ticks(ax.xaxis, EngFormatter(sep="") if right > 1e5 else "{x:g}", subs)
