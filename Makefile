@@ -28,7 +28,7 @@ define execute
 	@echo "numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-cluster tensorboard clean
+.PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-folds benchmark-cluster tensorboard clean
 
 help:
 	@echo "make run          train everything but the augmented and robust networks: execute the notebooks in place"
@@ -39,6 +39,7 @@ help:
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure training speed, the time to 99 %, the page under load and on all kinds of pictures"
 	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
+	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
 	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
@@ -91,6 +92,10 @@ benchmark: .venv/study
 benchmark-pixels: .venv/study
 	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
 	$(BIN)/python -m benchmarks.pixel_by_pixel --report visualizations/pixel_by_pixel.csv
+
+benchmark-folds: .venv/study
+	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
+	$(BIN)/python -m benchmarks.cross_validation --report visualizations
 
 benchmark-cluster: .venv/cluster
 	@echo "== measuring a Dask cluster on this machine; its row goes to docs/cluster.md"
