@@ -58,7 +58,7 @@ WIDER = {"rotation": 15, "scale": 0.15, "shear": 8, "shift": 2.8, "elastic": 0.8
 WIDER |= {"aspect": 0.15, "thickness": 0.3}
 ROBUST = {"rotation": 20, "scale": 0.2, "shear": 12, "shift": 3.5, "elastic": 0.8, "aspect": 0.3}
 ROBUST |= {"thickness": 0.7, "coarseness": 0.6, "hardness": 4.0, "noise": 0.3, "paleness": 0.7}
-# In the order in which they were tried; later trials keep what had won so far.
+# Later trials build on earlier ones.
 TRIALS = {
     "first study": Trial(FIRST | {"num_epochs": 16, "augmentation": HALF}),
     "mild": Trial(LONG | {"augmentation": MILD}),
@@ -104,10 +104,9 @@ class Job:
     left_out: tuple[int, ...] = ()  # images whose labels are suspect
 
     def settings(self) -> dict:
-        """Return the settings of ``grid_search.search``."""
+        """Return the settings of the trial, as they are trained and written to the table."""
         changed = {} if self.epochs is None else {"num_epochs": self.epochs}
-        settings = TRIALS[self.trial].settings | changed
-        return settings | {"network": weights.NETWORKS[settings["network"]]}
+        return TRIALS[self.trial].settings | changed
 
     def train(self) -> pd.Series:
         """Train on four fifths of the images, unless that was done; return the run."""
@@ -119,6 +118,7 @@ class Job:
             networks = [grid_search.load_model(run) for run in runs]
             views = {"num_views": NUM_VIEWS, "seed": SEED}
             part = soft_labels(networks, part, settings["augmentation"], **views)
+        settings |= {"network": weights.NETWORKS[settings["network"]]}
         keep = {"study": "cross_validation", "runs_dir": self.runs_dir, "tensorboard": False}
         one = {"num_workers": 1, "progress": False}
         return grid_search.search({"seed": [SEED]}, part, **one, **keep, **settings).iloc[0]
@@ -135,7 +135,8 @@ class Job:
         row = {"images": len(unseen), "errors": wrong.sum()}
         row["loss"], _ = evaluation.loss_and_accuracy(logits, unseen.labels)
         row["parameters"] = evaluation.num_parameters(model)
-        row["settings"] = json.dumps(asdict(TRIALS[self.trial]))
+        trial = asdict(TRIALS[self.trial]) | {"settings": self.settings()}
+        row["settings"] = json.dumps(trial)
         table = {"image": indices, "label": unseen.labels, "answer": answers}
         return row, pd.DataFrame(table | {"confidence": confidence})[wrong]
 
@@ -150,7 +151,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60_000, help="use only the first N")
     parser.add_argument("--epochs", type=int, help="of every trial, in place of its own")
     parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs", help="keeps the trainings")
-    parser.add_argument("--report", type=Path, required=True, help="folder of the two tables")
+    parser.add_argument("--report", type=Path, required=True, help="gets the two tables")
     arguments = parser.parse_args()
     if unknown := set(arguments.trials) - set(TRIALS):
         parser.error(f"no trial {', '.join(unknown)}; there are {', '.join(TRIALS)}")

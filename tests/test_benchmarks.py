@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -177,6 +178,7 @@ def test_cross_validation(tmp_path):
     runs = pd.read_csv(tmp_path / "cross_validation.csv")
     wrong = pd.read_csv(tmp_path / "cross_validation_errors.csv")
     assert (runs.groupby("trial")["images"].sum() == 300).all()
+    assert [json.loads(text)["settings"]["num_epochs"] for text in runs["settings"]] == [1] * 10
     errors = runs.groupby("trial")["errors"].sum()
     assert errors.to_dict() == wrong["trial"].value_counts().to_dict()
     assert re.search(rf"^mild +5 +300 +{errors['mild']} ", done.stdout, re.M)
