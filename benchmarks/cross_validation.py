@@ -66,9 +66,15 @@ TRIALS = {
     "robust.pt's distortions": Trial(LONG | {"augmentation": ROBUST}),
     "mild, 48 wide": Trial(LONG | {"augmentation": MILD, "width": 48}),
     "mild, distilled": Trial(LONG | {"augmentation": MILD}, teachers=("first study", "mild")),
-    "first study, higher rate": Trial(FIRST | {"num_epochs": 16, "augmentation": HALF, "lr": 0.01}),
+    "mild, distilled, longer": Trial(
+        LONG | {"augmentation": MILD, "num_epochs": 36, "lr": 0.01},
+        teachers=("first study", "mild"),
+    ),
     "first study, cleaned": Trial(
         FIRST | {"num_epochs": 16, "augmentation": HALF}, judges=("first study",)
+    ),
+    "mild, distilled, cleaned": Trial(
+        LONG | {"augmentation": MILD}, teachers=("first study", "mild"), judges=("first study",)
     ),
 }
 
@@ -184,7 +190,7 @@ def _run(trials: list[str], arguments: argparse.Namespace) -> None:
                 row, misclassified = future.result()
                 _add(arguments.report / RUNS, key, pd.DataFrame([row]))
                 _add(arguments.report / MISCLASSIFIED, key, misclassified)
-                print(key, row, flush=True)
+                print(f"{key}: {row['errors']} errors on {row['images']} images", flush=True)
         finally:  # interrupted, or one failed: nobody will collect the results of those that wait
             pool.shutdown(cancel_futures=True)
 

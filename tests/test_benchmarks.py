@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -223,6 +224,25 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     runs.to_csv(tmp_path / "cross_validation.csv", index=False)
     assert cross_validation._suspected(tmp_path, "random", ("first study",)) == (suspect,)
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
+
+
+def test_committed_tables_of_the_cross_validation():
+    """The notebook shows trials of the list, and errors on images that were held out."""
+    from benchmarks.cross_validation import KEY, TRIALS, folds
+
+    runs, wrong = (
+        pd.read_csv(ROOT / "visualizations" / name)
+        for name in ("cross_validation.csv", "cross_validation_errors.csv")
+    )
+    errors = runs.set_index(KEY)["errors"].sort_index()
+    assert errors.to_dict() == wrong.groupby(KEY).size().to_dict()
+    for trial, settings in runs[["trial", "settings"]].itertuples(index=False):
+        assert json.loads(settings) == json.loads(json.dumps(asdict(TRIALS[trial])))
+    digits, all_folds = folds("random", 60_000)
+    assert (digits.labels[wrong["image"]].numpy() == wrong["label"]).all()
+    assert (wrong["answer"] != wrong["label"]).all()
+    for fold, part in wrong[wrong["split"] == "random"].groupby("fold"):
+        assert part["image"].isin(all_folds[fold][1]).all()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,9 @@ TINY = {
     "train_with_augmentation.ipynb": {
         "strengths": [0.5],
         "elastics": [0.0, 0.5],
+        "trial_rates": [0.01],
+        "trial_decays": [0.0, 0.01],
+        "num_suspected": 9,
         "deep_settings": {"lr": 0.003, "batch_size": 32, "width": 4},
         "small_settings": {"lr": 0.003, "batch_size": 32, "width": 2},
         "size_trials": [
