@@ -96,8 +96,8 @@ benchmark-pixels: .venv/study
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
 	$(BIN)/python -m benchmarks.cross_validation --report visualizations
-	$(BIN)/python -m benchmarks.cross_validation --report visualizations \
-		--split "by writer" --folds 0 1 "first study" mild
+	$(BIN)/python -m benchmarks.cross_validation "first study" mild --split "by writer" --folds 0 1 \
+		--report visualizations
 
 benchmark-cluster: .venv/cluster
 	@echo "== measuring a Dask cluster on this machine; its row goes to docs/cluster.md"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict
@@ -224,6 +225,18 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     runs.to_csv(tmp_path / "cross_validation.csv", index=False)
     assert cross_validation._suspected(tmp_path, "random", ("first study",)) == (suspect,)
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
+
+
+def test_make_gives_benchmarks_arguments_that_they_understand():
+    targets = ["benchmark", "benchmark-pixels", "benchmark-folds", "benchmark-cluster"]
+    make = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True)
+    lines = make.stdout.replace("\\\n", " ").splitlines()
+    commands = [line.partition(" -m ")[2] for line in lines if " -m benchmarks." in line]
+    assert len(commands) > len(targets)
+    for command in commands:  # --help comes last, so the arguments before it are read first
+        words = [sys.executable, "-m", *shlex.split(command), "--help"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_committed_tables_of_the_cross_validation():
