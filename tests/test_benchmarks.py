@@ -247,7 +247,7 @@ def test_committed_tables_of_the_cross_validation():
         pd.read_csv(ROOT / "visualizations" / name)
         for name in ("cross_validation.csv", "cross_validation_errors.csv")
     )
-    errors = runs.set_index(KEY)["errors"].sort_index()
+    errors = runs.set_index(KEY)["errors"]
     assert errors.to_dict() == wrong.groupby(KEY).size().to_dict()
     for trial, settings in runs[["trial", "settings"]].itertuples(index=False):
         assert json.loads(settings) == json.loads(json.dumps(asdict(TRIALS[trial])))
