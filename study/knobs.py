@@ -91,8 +91,9 @@ HYPERPARAMETERS = FIT | SIZES | {"dropout": number(least=0, below=1)}
 RULES_BY_NAMES = {
     "num_film_strips num_samples num_extremes num_close_neighbours num_candidates num_shifted "
     "num_conflicts knn_neighbours num_mistakes num_bins num_drawn_digits num_non_digits num_shown "
-    "num_choice_drawn num_choice_non_digits num_damaged num_per_kind num_more num_hardest "
-    "num_resamples num_views num_suspected search_images short_images": whole(1),
+    "num_printed_digits num_choice_drawn num_choice_printed num_choice_non_digits num_damaged "
+    "num_per_kind num_more num_hardest num_resamples num_views num_suspected "
+    "search_images short_images": whole(1),
     "num_train_images": whole(100, 60_000),
     "num_test_images": whole(50, 10_000),
     "num_parameters": whole(25_000),  # the smallest network with two convolutions in front
@@ -135,7 +136,7 @@ RULES_BY_NAMES = {
     "window": Rule("an odd whole number from 3 to 27", lambda x: bool(TopHat(x))),
     "retrain": Rule("True or False", lambda x: isinstance(x, bool)),
     "runs_dir models_dir figures_dir": Rule("the name of a folder", _is_name),
-    "readme refusal_file another_choice cross_validation": FILE,
+    "readme refusal_file earlier_choices cross_validation": FILE,
     "models": several(FILE),
 }
 RULES = HYPERPARAMETERS | {n: rule for names, rule in RULES_BY_NAMES.items() for n in names.split()}

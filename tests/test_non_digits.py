@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fontTools.ttLib import TTFont
 
 from study.pictures import letters, non_digits, strokes
 from study.pictures.non_digits import KINDS, LABEL, OF_DIGITS, SURFACES
 
-FONTS = sorted({*letters.TRAINING_FONTS, *letters.TEST_FONTS})
 WRITTEN_LIKE_A_DIGIT = set("OoDQIlijZzySsGbBgq|/\\!()[]{}',>$")
 
 
@@ -52,23 +50,6 @@ def test_all_kinds_are_drawn_by_their_shares():
 def test_each_needs_a_generator_only(make):
     picture = make(np.random.default_rng(0))
     assert picture.dtype == np.uint8 and picture.ndim == 2
-
-
-def test_fonts_for_testing_are_never_trained_on():
-    trained, tested = set(letters.TRAINING_FONTS), set(letters.TEST_FONTS)
-    packages = [{package for package, _ in fonts} for fonts in (trained, tested)]
-    assert packages[0] & packages[1] == {"matplotlib"}
-    assert not trained & tested
-
-
-@pytest.mark.parametrize("font", FONTS, ids=lambda font: font[1])
-def test_every_font_is_there_with_its_letters(font):
-    with TTFont(letters.font_path(*font)) as file:
-        known = set(file.getBestCmap() or file["cmap"].tables[0].cmap)
-    wanted = letters.LETTERS + letters.SIGNS
-    if font[1].startswith(("DejaVu", "STIX")):
-        wanted += letters.FOREIGN_LETTERS
-    assert not [sign for sign in wanted if ord(sign) not in known]
 
 
 def test_letters_that_are_digits_are_left_out():

@@ -104,7 +104,7 @@ TINY = {
     },
     "robustness.ipynb": {
         "candidates": {
-            "deeper": ["mild", "wide, cutout, top-hat"],
+            "deeper": ["mild, dropout", "wide, cutout, top-hat"],
             "small": ["wide, pens, cutout, top-hat"],
         },
         "deep_settings": {"lr": 0.003, "batch_size": 64, "width": 4},
@@ -117,8 +117,10 @@ TINY = {
         "short_epochs": 1,
         "short_images": 100,
         "num_drawn_digits": 60,
+        "num_printed_digits": 60,
         "num_non_digits": 60,
         "num_choice_drawn": 30,
+        "num_choice_printed": 30,
         "num_choice_non_digits": 30,
         "num_damaged": 20,
         "num_per_kind": 2,

@@ -2,63 +2,27 @@
 
 Those that are written with a digit's strokes are left out of training and testing alike: O o D Q
 (0), I l i j (1), Z z (2), y (4), S s (5), G b (6), B (8), g q (9), Greek letters of those shapes,
-and the signs | / ! ( ) [ ] { } ' , and the backslash (1), > (7) and $ (5). The fonts in
-``TEST_FONTS`` are never trained on.
+and the signs | / ! ( ) [ ] { } ' , and the backslash (1), > (7) and $ (5).
 """
 
-import importlib.resources
-from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from string import ascii_lowercase
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from . import strokes
+from . import fonts, strokes
 
-SIZE = strokes.SIZE
 LETTERS = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwx"
 SIGNS = "&@#%?+=*"
 FOREIGN_LETTERS = "πΩλΔΣΨΞЖЮЯДЛЩ"  # only DejaVu and STIX have them all
-
-# Packages that pip installs, and font files in them.
-TRAINING_FONTS = (
-    *(
-        ("matplotlib", f"{name}.ttf")
-        for name in (
-            *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono"),
-            *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic"),
-            *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "cmr10", "cmti10", "cmtt10"),
-        )
-    ),
-    *(
-        ("fontpkg_caveat", "Caveat[wght].ttf"),
-        ("fontpkg_dancing_script", "DancingScript[wght].ttf"),
-        ("fontpkg_delius", "Delius-Regular.ttf"),
-        ("fontpkg_indie_flower", "IndieFlower-Regular.ttf"),
-        ("fontpkg_permanent_marker", "PermanentMarker-Regular.ttf"),
-    )
-    * 2,  # handwriting, drawn twice as often as each of the others
-)
-TEST_FONTS = (
-    ("matplotlib", "cmss10.ttf"),
-    ("font_amatic_sc", "AmaticSC-Bold.ttf"),
-    ("font_amatic_sc", "AmaticSC-Regular.ttf"),
-    ("font_caladea", "Caladea-Bold.ttf"),
-    ("font_caladea", "Caladea-Italic.ttf"),
-    ("font_caladea", "Caladea-Regular.ttf"),
-    ("font_intuitive", "Intuitive.ttf"),
-    ("fontpkg_shadows_into_light", "ShadowsIntoLight.ttf"),
-    ("fontpkg_zeyada", "Zeyada.ttf"),
-)
 
 # Letters and signs that a font makes like a digit: a "d" that is a small "D", an "f" like an 8.
 LEFT_OUT = {
     "font_amatic_sc": ascii_lowercase,
     "fontpkg_dancing_script": "fkrL",
+    "fontpkg_pacifico": "Y",
     "fontpkg_permanent_marker": ascii_lowercase,
+    "fontpkg_satisfy": "fFL",
+    "fontpkg_yellowtail": "fFLY",
     "fontpkg_zeyada": "f&",
 }
 
@@ -100,14 +64,14 @@ WRITTEN_LETTERS = {
 
 def letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
     """A letter in one of the fonts, slightly turned."""
-    font = _any(TEST_FONTS if test else TRAINING_FONTS, rng)
+    font = fonts.any_font(rng, test)
     has_more = font[1].startswith(("DejaVu", "STIX"))
     return _printed(LETTERS + FOREIGN_LETTERS if has_more else LETTERS, font, rng)
 
 
 def sign(rng: np.random.Generator, test: bool = False) -> np.ndarray:
     """A sign in one of the fonts, slightly turned."""
-    return _printed(SIGNS, _any(TEST_FONTS if test else TRAINING_FONTS, rng), rng)
+    return _printed(SIGNS, fonts.any_font(rng, test), rng)
 
 
 def written_letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
@@ -115,29 +79,6 @@ def written_letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
     return strokes.written(tuple(WRITTEN_LETTERS.values()), rng, test)
 
 
-def font_path(package: str, file: str) -> Path:
-    """Where a font lies that a package brings."""
-    if package == "matplotlib":
-        return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
-    return Path(str(importlib.resources.files(package))) / "files" / file
-
-
-@lru_cache(maxsize=256)
-def _font(package: str, file: str, size: int) -> ImageFont.FreeTypeFont:
-    # The basic layout is the same whether or not Pillow was built with Raqm.
-    path = str(font_path(package, file))
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _any(things: Sequence, rng: np.random.Generator):
-    return things[rng.integers(len(things))]
-
-
 def _printed(signs: str, font: tuple[str, str], rng: np.random.Generator) -> np.ndarray:
-    picture = Image.new("L", (SIZE, SIZE), 255)
-    loaded = _font(*font, int(rng.choice([64, 80, 96])))
-    sign = _any([sign for sign in signs if sign not in LEFT_OUT.get(font[0], "")], rng)
-    ImageDraw.Draw(picture).text((SIZE / 2, SIZE / 2), sign, 0, loaded, anchor="mm")
-    turn, stretch = rng.uniform(-15, 15), rng.uniform(0.9, 1.4)
-    turned = picture.rotate(turn, Image.Resampling.BILINEAR, fillcolor=255)
-    return np.asarray(turned.resize((round(SIZE * stretch), SIZE), Image.Resampling.BILINEAR))
+    """One of some letters or signs, but for those that the font makes like a digit."""
+    return fonts.picture([s for s in signs if s not in LEFT_OUT.get(font[0], "")], font, rng)

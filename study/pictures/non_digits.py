@@ -15,7 +15,6 @@ from scipy import ndimage
 
 from . import strokes
 from .letters import letter, sign, written_letter
-from .preparation import prepare
 from .surfaces import fold, noise, ruled_paper, shadow, table_edge, texture
 
 LABEL = 10  # the class beside the ten digits
@@ -242,7 +241,7 @@ def draw(
         if make in OF_DIGITS and i % 2:
             options["digits"] = digits
         while not images[i].any() or _is_upright_line(images[i]):
-            images[i] = prepare(make(rng, **options), tidy=False).image
+            images[i] = strokes.prepared(make(rng, **options), rng, test)
     return torch.from_numpy(images)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from . import letters
+from . import fonts
 
 
 @dataclass
@@ -149,8 +149,7 @@ def underline(rng: np.random.Generator, scene: Scene) -> None:
 
 def name_above(rng: np.random.Generator, scene: Scene) -> None:
     """A form's first line, "Name: ____", above the digit."""
-    fonts = letters.TEST_FONTS if scene.test else letters.TRAINING_FONTS
-    path = letters.font_path(*fonts[rng.integers(len(fonts))])
+    path = fonts.path(*fonts.any_font(rng, scene.test))
     font = ImageFont.truetype(path, max(8, round(rng.uniform(0.1, 0.2) * scene.height)))
     text = rng.choice(["Name:", "Date:", "Nr.", "Class:", "Page"]) + " " + "_" * rng.integers(4, 15)
     canvas = Image.new("L", scene.level.shape[::-1])

@@ -4,6 +4,7 @@ MNIST's writers are American: it hardly has a 1 with a flag and no foot, a slash
 crossed 7, an open 4 or a 9 with a curled foot. Here each style of digit is a skeleton, and a `Hand`
 turns it into ink: its proportions, slant, pen and unsteadiness. Training and testing draw from
 different random streams, and the hands for testing also from wider ranges and with other pens.
+Only training draws with thick markers, and on few pixels.
 """
 
 import math
@@ -21,6 +22,8 @@ from .preparation import prepare
 
 SIZE = 128  # pixels, the side of a picture
 HEIGHT = 92  # pixels, of a digit on it
+COARSE = (9, 40)  # pixels, the longer side of what is drawn, at a low resolution
+COARSE_SHARE = 1 / 3  # of the pictures for training
 
 # Points "x,y" in percent of a digit's width and height, from its upper left corner. A curve runs
 # through them; "!" marks a corner, "|" lifts the pen.
@@ -101,7 +104,7 @@ TRAINING_RANGES = {
     "width": (0.45, 0.85),
     "slant": (-0.12, 0.4),
     "turn": (-0.12, 0.12),
-    "pen": (0.05, 0.14),
+    "pen": (0.05, 0.22),
     "nib": (0.0, 0.35),
     "nib_angle": (0.0, math.pi),
     "pressure": (0.0, 0.2),
@@ -149,7 +152,7 @@ def draw(
     for i in range(count):
         rng = np.random.default_rng([seed, i, int(test)])
         style = styles[i % len(styles)]
-        images[i] = prepare(picture(style, Hand.draw(rng, test), rng), tidy=False).image
+        images[i] = prepared(picture(style, Hand.draw(rng, test), rng), rng, test)
         labels[i] = int(style[0])
     return torch.from_numpy(images), torch.from_numpy(labels)
 
@@ -170,6 +173,17 @@ def picture(style: str, hand: Hand, rng: np.random.Generator) -> np.ndarray:
     return ink(strokes, hand, rng)
 
 
+def prepared(picture: np.ndarray, rng: np.random.Generator, test: bool) -> np.ndarray:
+    """Prepare a drawing, uint8 (28, 28); for training, some at a low resolution, as small scans."""
+    if not test and rng.random() < COARSE_SHARE:
+        extent = max(int((picture < 128).any(axis).sum()) for axis in (0, 1)) or SIZE
+        factor = min(1, math.exp(rng.uniform(*np.log(COARSE))) / extent)
+        height, width = (max(1, round(factor * side)) for side in picture.shape)
+        coarse = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX)
+        picture = np.asarray(coarse)
+    return prepare(picture, tidy=False).image
+
+
 def written(
     skeletons: Sequence[str],
     rng: np.random.Generator,
@@ -177,8 +191,13 @@ def written(
     widths: tuple[float, float] = (0.5, 1.0),
     pens: tuple[float, float] = (0.05, 0.13),
 ) -> np.ndarray:
-    """Draw one of some skeletons by a hand, with proportions and a pen from these ranges."""
-    hand = replace(Hand.draw(rng, test), pen=float(rng.uniform(*pens)))
+    """Draw one of some skeletons by a hand, with proportions and a pen from these ranges.
+
+    Pens for training are up to 1.6 times as thick.
+    """
+    hand = Hand.draw(rng, test)
+    pen = float(rng.uniform(*pens)) * (1 if test else float(rng.uniform(1, 1.6)))
+    hand = replace(hand, pen=pen)
     lines = skeleton(skeletons[rng.integers(len(skeletons))], rng.uniform(*widths))
     return ink(lines, hand, rng)
 
