@@ -52,6 +52,9 @@ class Augmentation:
             and white, by a factor from 1 to 1 + hardness.
         noise: part of full ink; largest standard deviation of normal noise on every pixel.
         paleness: part of the ink, below 1; all is multiplied by a factor from 1 - paleness to 1.
+        varied: whether each image has all its amounts multiplied by a factor of its own, uniform
+            from 0 to 1. With many strengths, an image is hardly ever left almost as it is without
+            this: one amount or another is always large.
 
     Raises:
         ValueError: a strength is negative or too large; the message names it.
@@ -69,6 +72,7 @@ class Augmentation:
     hardness: float = 0.0
     noise: float = 0.0
     paleness: float = 0.0
+    varied: bool = False
 
     def __post_init__(self):
         limits = dict.fromkeys(("scale", "aspect", "thickness", "coarseness", "paleness"), 1)
@@ -84,8 +88,13 @@ class Augmentation:
         def part(*shape: int) -> torch.Tensor:
             return torch.rand(len(images), *shape, device=images.device)
 
+        overall = part() if self.varied else torch.ones(len(images), device=images.device)
+
+        def amount(values: torch.Tensor) -> torch.Tensor:
+            return values * overall.view(-1, *[1] * (values.ndim - 1))
+
         def uniform(strength: float, *shape: int) -> torch.Tensor:
-            return strength * (2 * part(*shape) - 1)
+            return amount(strength * (2 * part(*shape) - 1))
 
         nodes = torch.randn(len(images), 2, NODES, NODES, device=images.device)
         amounts = {
@@ -93,7 +102,7 @@ class Augmentation:
             "scale": 1 + uniform(self.scale),
             "shear": uniform(self.shear),
             "shift": uniform(self.shift, 2),
-            "elastic": self.elastic * nodes if self.elastic else None,
+            "elastic": amount(self.elastic * nodes) if self.elastic else None,
         }
         # Drawn only where wanted, so that the older strengths alone give the images they always
         # gave.
@@ -102,17 +111,17 @@ class Augmentation:
         if self.thickness:
             amounts["thickness"] = uniform(self.thickness)
         if self.cutout:
-            amounts["cutout"] = self.cutout * part(2)
+            amounts["cutout"] = amount(self.cutout * part(2))
             amounts["place"] = 28 * part(2)
         if self.coarseness:
-            amounts["pixels"] = 28 * (1 - self.coarseness * part())
+            amounts["pixels"] = 28 * (1 - amount(self.coarseness * part()))
         if self.hardness:
-            amounts["hardness"] = 1 + self.hardness * part()
+            amounts["hardness"] = 1 + amount(self.hardness * part())
         if self.noise:
             noise = torch.randn(len(images), 1, 28, 28, device=images.device)
-            amounts["noise"] = self.noise * part(1, 1, 1) * noise
+            amounts["noise"] = amount(self.noise * part(1, 1, 1) * noise)
         if self.paleness:
-            amounts["ink"] = 1 - self.paleness * part()
+            amounts["ink"] = 1 - amount(self.paleness * part())
         return transform(images, **amounts)
 
 

@@ -42,6 +42,21 @@ def test_nothing_changes_nothing(images):
     assert torch.allclose(Augmentation()(images), images, atol=1e-5)
 
 
+def test_varied_makes_all_amounts_of_an_image_smaller_together(images):
+    strengths = {"rotation": 40, "noise": 0.3, "coarseness": 0.7}
+    many = images.repeat(8, 1, 1, 1)  # 400
+
+    def change(varied):
+        torch.manual_seed(0)
+        distorted = Augmentation(**strengths, varied=varied)(many)
+        return (distorted - many).abs().mean((1, 2, 3))
+
+    always, varied = change(False), change(True)
+    assert varied.max() > 0.8 * always.max()
+    # Nearly untouched images hardly occur otherwise.
+    assert (always < 0.02).float().mean() < 0.01 < 0.03 < (varied < 0.02).float().mean()
+
+
 def test_rotation_is_anticlockwise(images):
     turned = distorted(images, rotation=90.0)
     assert torch.allclose(turned, images.rot90(1, dims=(2, 3)), atol=1e-4)

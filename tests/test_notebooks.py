@@ -104,8 +104,8 @@ TINY = {
     },
     "robustness.ipynb": {
         "candidates": {
-            "deeper": ["mild, dropout", "wide, cutout, top-hat"],
-            "small": ["wide, pens, cutout, top-hat"],
+            "deeper": ["wide, dropout", "wide, cutout, varied, top-hat"],
+            "small": ["wide, strong pens, cutout, top-hat"],
         },
         "deep_settings": {"lr": 0.003, "batch_size": 64, "width": 4},
         "small_settings": {"lr": 0.003, "batch_size": 64, "width": 2},
