@@ -56,14 +56,14 @@ HALF = {"rotation": 5, "scale": 0.05, "shear": 2.5, "shift": 1.4, "elastic": 0.0
 MILD = {"rotation": 10, "scale": 0.1, "shear": 5, "shift": 2.8, "elastic": 0.5}
 WIDER = {"rotation": 15, "scale": 0.15, "shear": 8, "shift": 2.8, "elastic": 0.8}
 WIDER |= {"aspect": 0.15, "thickness": 0.3}
-ROBUST = {"rotation": 20, "scale": 0.2, "shear": 12, "shift": 3.5, "elastic": 0.8, "aspect": 0.3}
-ROBUST |= {"thickness": 0.7, "coarseness": 0.6, "hardness": 4.0, "noise": 0.3, "paleness": 0.7}
+STRONG = {"rotation": 20, "scale": 0.2, "shear": 12, "shift": 3.5, "elastic": 0.8, "aspect": 0.3}
+STRONG |= {"thickness": 0.7, "coarseness": 0.6, "hardness": 4.0, "noise": 0.3, "paleness": 0.7}
 # Later trials build on earlier ones.
 TRIALS = {
     "first study": Trial(FIRST | {"num_epochs": 16, "augmentation": HALF}),
     "mild": Trial(LONG | {"augmentation": MILD}),
     "wider": Trial(LONG | {"augmentation": WIDER}),
-    "robust.pt's distortions": Trial(LONG | {"augmentation": ROBUST}),
+    "wide, strong pens": Trial(LONG | {"augmentation": STRONG}),
     "mild, 48 wide": Trial(LONG | {"augmentation": MILD, "width": 48}),
     "mild, distilled": Trial(LONG | {"augmentation": MILD}, teachers=("first study", "mild")),
     "mild, distilled, longer": Trial(

@@ -12,6 +12,7 @@ from scipy import ndimage
 from conftest import ROOT
 from study import evaluation, weights
 from study.pictures import strokes
+from study.pictures.preparation import prepare
 from study.pictures.strokes import STYLES, TEST_RANGES, TRAINING_RANGES, Hand
 
 STEADY = Hand(
@@ -48,6 +49,20 @@ def test_seed_decides_and_count_does_not():
     ten = strokes.draw(10, seed=3)[0]
     assert torch.equal(ten, strokes.draw(12, seed=3)[0][:10])
     assert not torch.equal(ten, strokes.draw(10, seed=4)[0])
+
+
+def test_a_third_of_what_is_trained_on_comes_from_few_pixels():
+    picture = strokes.picture("3", STEADY, np.random.default_rng(0))
+    fine = prepare(picture, tidy=False).image
+    shown = {
+        test: [strokes.prepared(picture, np.random.default_rng(i), test) for i in range(90)]
+        for test in (False, True)
+    }
+    assert all((image == fine).all() for image in shown[True])
+    coarse = [image for image in shown[False] if (image != fine).any()]
+    assert 20 <= len(coarse) <= 40
+    assert len({image.tobytes() for image in coarse}) > 10
+    assert all(np.abs(image.astype(int) - fine).mean() < 40 for image in coarse)  # still a 3
 
 
 def test_hands_for_testing_are_others_and_wider():
