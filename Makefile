@@ -53,7 +53,7 @@ run: .venv/study
 # docs/draw.html holds the numbers of a network that these notebooks train.
 long: .venv/study
 	@echo "== executing $(words $(LONG)) notebooks: about 3 hours of two cores for train_with_augmentation,"
-	@echo "   2.5 for sequences and 2.5 for robustness."
+	@echo "   2.5 for sequences and 1.5 for robustness."
 	@echo "   Interrupt it at any time: finished trainings are kept in runs/, and the next"
 	@echo "   'make long' goes on from there."
 	$(call execute,long,$(LONG))

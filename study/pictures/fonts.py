@@ -39,7 +39,7 @@ TRAINING_FONTS = (
         ("fontpkg_satisfy", "Satisfy-Regular.ttf"),
         ("fontpkg_yellowtail", "Yellowtail-Regular.ttf"),
     )
-    * 2,  # handwriting, drawn twice as often as each of the others
+    * 2,  # handwriting and the like, drawn twice as often as each of the others
 )
 TEST_FONTS = (
     ("matplotlib", "cmss10.ttf"),
