@@ -18,7 +18,7 @@ from app.service import ANSWERING
 from benchmarks.scenes import side_by_side
 from conftest import ROOT
 from study import evaluation, weights
-from study.pictures import non_digits, scenes, strokes
+from study.pictures import fonts, non_digits, scenes, strokes
 from study.pictures.degradations import DEGRADATIONS
 from study.pictures.non_digits import SURFACES
 from study.pictures.preparation import WORK_SIZE, prepare, prepare_all
@@ -199,6 +199,7 @@ def test_pictures_that_networks_learn_from_stay_as_they_were(digits):
     images = [
         strokes.draw(30, seed=0)[0],
         strokes.draw(30, seed=0, test=True)[0],
+        fonts.draw(30, seed=0)[0],
         non_digits.draw_all(60, 0, digits[0].images[:50].numpy())[0],
     ]
     enlarged = [
@@ -206,13 +207,14 @@ def test_pictures_that_networks_learn_from_stay_as_they_were(digits):
     ]
     images.append(torch.from_numpy(np.stack([prepare(picture).image for picture in enlarged])))
     digest = hashlib.sha256(torch.cat(images).numpy().tobytes()).hexdigest()
-    assert digest == "022ee7d70c0dec6f611ad2176fecb01842181e5695fa998b0a048126fc1961c3"
+    assert digest == "ea2cf6f0f7658a45564587c2b690aa27a01208eb378ab14c8d2e7be20bd1a36c"
 
 
 @pytest.mark.parametrize("kind", [k for k, v in non_digits.KINDS.items() if v not in SURFACES])
 def test_clean_pictures_need_no_tidying(kind):
     for seed in range(4):
-        picture = non_digits.KINDS[kind](np.random.default_rng(seed))
+        # In the hands for testing: the outline of a face in a thick pen is a ring to be removed.
+        picture = non_digits.KINDS[kind](np.random.default_rng(seed), test=True)
         assert (prepare(picture).image == prepare(picture, tidy=False).image).all()
 
 
