@@ -389,6 +389,7 @@ def letter_m() -> Image.Image:
 
 
 def test_a_refusal_names_the_closest_digit(client):
+    assert post(client, encoded(letter_m())).get_json()["reason"] == "no digit that I know"
     rng = np.random.default_rng(0)
     pictures = (Image.fromarray(written_letter(rng)) for _ in range(200))
     answers = (post(client, encoded(one), query="?explain=1").get_json() for one in pictures)

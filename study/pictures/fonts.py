@@ -55,7 +55,7 @@ TEST_FONTS = (
 
 
 def draw(count: int, seed: int, test: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Print digits, each in some font and slightly turned, and prepare them as clean pictures.
+    """Print digits, each in some font and slightly turned, and prepare them (see ``prepared``).
 
     Args:
         count: how many; the ten digits take turns.

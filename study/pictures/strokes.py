@@ -135,7 +135,7 @@ TEST_RANGES = {
 def draw(
     count: int, seed: int, styles: Sequence[str] = STYLES, test: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw digits, each in a hand of its own, and prepare them as clean pictures.
+    """Draw digits, each in a hand of its own, and prepare them (see ``prepared``).
 
     Args:
         count: how many; the styles take turns.
@@ -174,7 +174,16 @@ def picture(style: str, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def prepared(picture: np.ndarray, rng: np.random.Generator, test: bool) -> np.ndarray:
-    """Prepare a drawing, uint8 (28, 28); for training, some at a low resolution, as small scans."""
+    """Prepare a drawing without tidying it; a third of those for training at a low resolution.
+
+    Args:
+        picture: uint8 (height, width), dark on light.
+        rng: decides on the resolution; not used for testing.
+        test: as it is, whatever ``rng``.
+
+    Returns:
+        uint8, (28, 28).
+    """
     if not test and rng.random() < COARSE_SHARE:
         extent = max(int((picture < 128).any(axis).sum()) for axis in (0, 1)) or SIZE
         factor = min(1, math.exp(rng.uniform(*np.log(COARSE))) / extent)
