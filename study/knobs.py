@@ -13,6 +13,7 @@ import torch
 from network import TopHat
 from study import weights
 from study.augmentation import Augmentation
+from study.pictures import strokes
 from study.settings import Rule, number, one_of, whole
 from study.training import Settings
 
@@ -110,7 +111,8 @@ RULES_BY_NAMES = {
     "clip_norm logistic_strength": number(above=0),
     "tsne_perplexity": number(least=1),
     "near_duplicate": number(above=0, below=math.sqrt(2)),
-    "valid_fraction ema_decay most_missed digits_refused least_threshold": number(above=0, below=1),
+    "valid_fraction ema_decay digits_refused least_threshold": number(above=0, below=1),
+    "more_styles": several(one_of(*strokes.STYLES)),
     "channels": several(whole(1), 2),
     "strengths": several(number(above=0)),
     "elastics": several(number(least=0)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,12 +39,30 @@ def test_none_is_as_narrow_as_a_1(kind):
         assert columns >= 0.4 * rows
 
 
+@pytest.mark.parametrize("pen", [0.05, 0.12, 0.3])
+def test_a_steep_bar_is_drawn_again_and_a_level_one_is_not(monkeypatch, pen):
+    made = []
+
+    def bar(rng, test=False):
+        degrees = rng.choice([5, 45, 60, 90, 120, 140])
+        made.append(degrees)
+        hand = replace(strokes.Hand.draw(rng), pen=pen, slant=0, turn=0, bend=0, wobble=0)
+        reach = 0.5 * np.array([math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))])
+        return strokes.ink([np.array([-reach, 0 * reach, reach])], hand, rng)
+
+    monkeypatch.setitem(KINDS, "dashes", bar)
+    images = non_digits.draw("dashes", 10, seed=0).numpy()
+    assert made.count(5) == 10 and len(set(made)) == 6
+    assert all(np.ptp(np.argwhere(image > 60), axis=0).argmax() == 1 for image in images)
+
+
 def test_all_kinds_are_drawn_by_their_shares():
-    images, labels = non_digits.draw_all(60, seed=0)
-    assert images.shape == (60, 28, 28) and labels.tolist() == [LABEL] * 60
-    assert labels.dtype == torch.int64
     shares = [non_digits.SHARES.get(kind, 1) for kind in KINDS]
-    first = round(60 * shares[0] / sum(shares))
+    count = 2 * sum(shares)
+    images, labels = non_digits.draw_all(count, seed=0)
+    assert images.shape == (count, 28, 28) and labels.tolist() == [LABEL] * count
+    assert labels.dtype == torch.int64
+    first = 2 * shares[0]
     assert torch.equal(images[:first], non_digits.draw(next(iter(KINDS)), first, seed=0))
     assert torch.equal(images[-2:], non_digits.draw(list(KINDS)[-1], 2, seed=0))
 

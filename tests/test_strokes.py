@@ -13,7 +13,7 @@ from conftest import ROOT
 from study import evaluation, weights
 from study.pictures import strokes
 from study.pictures.preparation import prepare
-from study.pictures.strokes import STYLES, TEST_RANGES, TRAINING_RANGES, Hand
+from study.pictures.strokes import MARKER, STYLES, TEST_RANGES, TRAINING_RANGES, Hand
 
 STEADY = Hand(
     width=0.6,
@@ -74,6 +74,23 @@ def test_hands_for_testing_are_others_and_wider():
         values = [getattr(Hand.draw(np.random.default_rng(i), True), name) for i in range(200)]
         assert min(values) < low or max(values) > high, name
         assert TEST_RANGES[name][0] <= min(values) and max(values) <= TEST_RANGES[name][1]
+
+
+def test_only_a_1_for_training_is_drawn_with_the_widest_markers(monkeypatch):
+    pens = {}
+
+    def recorded(style, hand, rng, draw=strokes.picture):
+        pens.setdefault(style[0], []).append(hand.pen)
+        return draw(style, hand, rng)
+
+    monkeypatch.setattr(strokes, "picture", recorded)
+    for test, ranges in ((False, TRAINING_RANGES), (True, TEST_RANGES)):
+        pens.clear()
+        strokes.draw(600, seed=0, test=test)
+        widest = ranges["pen"][1]
+        assert max(map(max, (pens[digit] for digit in "023456789"))) <= widest
+        assert max(pens["1"]) <= (widest if test else MARKER * widest)
+        assert (max(pens["1"]) > 1.5 * widest) == (not test)
 
 
 @pytest.mark.parametrize("test", [False, True], ids=["training", "testing"])

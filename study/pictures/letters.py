@@ -20,7 +20,7 @@ LEFT_OUT = {
     "font_amatic_sc": ascii_lowercase,
     "fontpkg_dancing_script": "fkrL",
     "fontpkg_pacifico": "Y",
-    "fontpkg_permanent_marker": ascii_lowercase,
+    "fontpkg_permanent_marker": ascii_lowercase + "&",
     "fontpkg_satisfy": "fFL",
     "fontpkg_yellowtail": "fFLY",
     "fontpkg_zeyada": "f&",

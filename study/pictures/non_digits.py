@@ -214,7 +214,8 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
 }
 OF_DIGITS = (two_digits, crossed_out)
 SURFACES = (noise, texture, fold, shadow, table_edge, ruled_paper)
-SHARES = {"letters in fonts": 8, "letters by hand": 7, "several digits": 2, "shapes": 2}
+SHARES = {"letters in fonts": 14, "letters by hand": 7}
+SHARES |= dict.fromkeys(("several digits", "shapes", "scribbles", "signs"), 2)
 
 
 def draw(
@@ -222,8 +223,8 @@ def draw(
 ) -> torch.Tensor:
     """Draw pictures of one kind and prepare them as a user's are: uint8, (count, 28, 28).
 
-    Where the preparation finds nothing drawn, or something as narrow as a 1, the next picture
-    takes its place.
+    Where the preparation finds nothing drawn, or something that is a 1, the next picture takes its
+    place.
 
     Args:
         kind: one of ``KINDS``.
@@ -240,7 +241,7 @@ def draw(
         options = {} if make in SURFACES else {"test": test}
         if make in OF_DIGITS and i % 2:
             options["digits"] = digits
-        while not images[i].any() or _is_upright_line(images[i]):
+        while not images[i].any() or _is_one(images[i]):
             images[i] = strokes.prepared(make(rng, **options), rng, test)
     return torch.from_numpy(images)
 
@@ -269,10 +270,16 @@ def _enlarged(digit: np.ndarray) -> np.ndarray:
     return np.asarray(image)
 
 
-def _is_upright_line(image: np.ndarray) -> bool:
-    """Whether ink is so tall and narrow that it is a 1."""
-    rows, columns = (np.ptp(np.flatnonzero((image > 60).any(axis))) for axis in (1, 0))
-    return columns < 0.4 * rows
+def _is_one(image: np.ndarray) -> bool:
+    """Whether ink is tall and narrow, or one straight bar that is not near level."""
+    points = np.argwhere(image > 60)
+    height, width = np.ptp(points, axis=0)
+    if width < 0.4 * height:
+        return True
+    axes = np.linalg.eigh(np.cov(points.T))[1]  # in columns: across the ink, and along it
+    across, along = np.ptp(points @ axes, axis=0) + 1
+    is_bar = across < 0.6 * along and len(points) > 0.6 * across * along
+    return bool(is_bar and abs(axes[0, 1]) > 0.5)  # steeper than 30 degrees
 
 
 def _filled(picture: np.ndarray) -> np.ndarray:

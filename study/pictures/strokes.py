@@ -24,6 +24,7 @@ SIZE = 128  # pixels, the side of a picture
 HEIGHT = 92  # pixels, of a digit on it
 COARSE = (9, 40)  # pixels, the longer side of what is drawn, at a low resolution
 COARSE_SHARE = 1 / 3  # of the pictures for training
+MARKER = 2.6  # factor by which the pen of every other 1 may be wider: it has no loop to fill
 
 # Points "x,y" in percent of a digit's width and height, from its upper left corner. A curve runs
 # through them; "!" marks a corner, "|" lifts the pen.
@@ -151,8 +152,10 @@ def draw(
     labels = np.zeros(count, np.int64)
     for i in range(count):
         rng = np.random.default_rng([seed, i, int(test)])
-        style = styles[i % len(styles)]
-        images[i] = prepared(picture(style, Hand.draw(rng, test), rng), rng, test)
+        style, hand = styles[i % len(styles)], Hand.draw(rng, test)
+        if style[0] == "1" and not test and rng.random() < 0.5:
+            hand = replace(hand, pen=hand.pen * rng.uniform(1, MARKER))
+        images[i] = prepared(picture(style, hand, rng), rng, test)
         labels[i] = int(style[0])
     return torch.from_numpy(images), torch.from_numpy(labels)
 
