@@ -76,21 +76,23 @@ def test_hands_for_testing_are_others_and_wider():
         assert TEST_RANGES[name][0] <= min(values) and max(values) <= TEST_RANGES[name][1]
 
 
-def test_only_a_1_for_training_is_drawn_with_the_widest_markers(monkeypatch):
-    pens = {}
-
-    def recorded(style, hand, rng, draw=strokes.picture):
-        pens.setdefault(style[0], []).append(hand.pen)
-        return draw(style, hand, rng)
-
-    monkeypatch.setattr(strokes, "picture", recorded)
-    for test, ranges in ((False, TRAINING_RANGES), (True, TEST_RANGES)):
-        pens.clear()
-        strokes.draw(600, seed=0, test=test)
-        widest = ranges["pen"][1]
-        assert max(map(max, (pens[digit] for digit in "023456789"))) <= widest
-        assert max(pens["1"]) <= (widest if test else MARKER * widest)
-        assert (max(pens["1"]) > 1.5 * widest) == (not test)
+@pytest.mark.parametrize("style", STYLES)
+def test_half_of_the_1s_for_training_are_written_with_markers(monkeypatch, style):
+    pens = []
+    monkeypatch.setattr(strokes, "picture", lambda style, hand, rng: pens.append(hand.pen))
+    monkeypatch.setattr(strokes, "prepared", lambda picture, rng, test: np.zeros((28, 28)))
+    strokes.draw(400, 0, [style], test=True)
+    assert max(pens) <= TEST_RANGES["pen"][1]
+    pens.clear()
+    strokes.draw(400, 0, [style])
+    thinnest, widest = TRAINING_RANGES["pen"]
+    if style[0] == "1":
+        assert 1.8 * widest < max(pens) <= MARKER * widest
+        # Half of them have the mean of the range, the others that times the mean factor.
+        mean = (thinnest + widest) / 2 * (1 + (1 + MARKER) / 2) / 2
+        assert np.mean(pens) == pytest.approx(mean, rel=0.1)
+    else:
+        assert max(pens) <= widest
 
 
 @pytest.mark.parametrize("test", [False, True], ids=["training", "testing"])

@@ -271,7 +271,7 @@ def _enlarged(digit: np.ndarray) -> np.ndarray:
 
 
 def _is_one(image: np.ndarray) -> bool:
-    """Whether ink is tall and narrow, or one straight bar that is not near level."""
+    """Whether ink is tall and narrow, or nearly fills a long rectangle that is not near level."""
     points = np.argwhere(image > 60)
     height, width = np.ptp(points, axis=0)
     if width < 0.4 * height:

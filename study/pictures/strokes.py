@@ -4,7 +4,7 @@ MNIST's writers are American: it hardly has a 1 with a flag and no foot, a slash
 crossed 7, an open 4 or a 9 with a curled foot. Here each style of digit is a skeleton, and a `Hand`
 turns it into ink: its proportions, slant, pen and unsteadiness. Training and testing draw from
 different random streams, and the hands for testing also from wider ranges and with other pens.
-Only training draws with thick markers, and on few pixels.
+Only training draws with thick pens, half of its 1s with even thicker markers, and on few pixels.
 """
 
 import math
@@ -24,7 +24,7 @@ SIZE = 128  # pixels, the side of a picture
 HEIGHT = 92  # pixels, of a digit on it
 COARSE = (9, 40)  # pixels, the longer side of what is drawn, at a low resolution
 COARSE_SHARE = 1 / 3  # of the pictures for training
-MARKER = 2.6  # factor by which the pen of every other 1 may be wider: it has no loop to fill
+MARKER = 2.6  # times as wide may a 1's pen be in training: there is no loop that it could fill
 
 # Points "x,y" in percent of a digit's width and height, from its upper left corner. A curve runs
 # through them; "!" marks a corner, "|" lifts the pen.
