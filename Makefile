@@ -4,8 +4,8 @@ SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
-# A bar that wrote its line several times leaves the last one: streams are coalesced at the end.
-# Kernels are spoken to through files (ipc): over TCP, each would warn that others might listen.
+# Coalescing the streams leaves only the last state of a progress bar. Kernels communicate through
+# files (ipc): over TCP, each would warn that others might listen.
 EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --inplace --execute \
 	--KernelManager.transport=ipc \
 	--ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.record_timing=False \
@@ -24,8 +24,8 @@ define execute
 		seconds="$$seconds $$notebook=$$took"; \
 	done; \
 	if [ -n "$$whole" ]; then $(BIN)/python -m benchmarks.run_time "make $(1)" $$seconds; fi
-	@echo "Notebooks, models/, visualizations/ and the README's tables are rewritten where your"
-	@echo "numbers differ; 'git restore .' brings back the committed files."
+	@echo "Notebooks, models/, visualizations/, the page's threshold and the README's tables are"
+	@echo "rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
 .PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-folds benchmark-cluster tensorboard clean

@@ -45,7 +45,7 @@ class Normalize(nn.Module):
 
 
 class TopHat(nn.Module):
-    """What is brighter than its surroundings, stretched so that the brightest pixel is 1.
+    """What is brighter than its surroundings, stretched so that the brightest pixel is nearly 1.
 
     This is the white top-hat transform (Serra 1982, Image Analysis and Mathematical Morphology):
     the image minus its opening, which keeps only what is at least as wide as a square of pixels.
@@ -300,7 +300,8 @@ def _one_pixel(width: int, side: int) -> list[nn.Module]:
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     # Pooling before ReLU gives the same maximum as after it, and ReLU then processes only a quarter
-    # of the values.
+    # of the values. The convolution's bias changes nothing, since batch normalisation subtracts it;
+    # the saved models have it.
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=5, padding=2),
         nn.BatchNorm2d(out_channels),

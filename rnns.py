@@ -159,6 +159,13 @@ class MinimalGRU(nn.Module):
     """Layers h_t = (1 - z_t) h_(t-1) + z_t c_t whose gate z and candidate c do not look at the
     state, so that all steps are computed at once (https://arxiv.org/abs/2410.01201). Gates start
     with memories of 2 to ``longest`` + 1 steps (Tallec and Ollivier 2018, arXiv 1804.11188).
+
+    Args:
+        inputs: numbers in a step.
+        size: units of a layer.
+        layers: how many.
+        dropout: probability that a value between two layers is dropped.
+        longest: see above.
     """
 
     def __init__(self, inputs: int, size: int, layers: int, dropout: float, longest: int = 28):
@@ -190,6 +197,7 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
+        # dL/dadd_t = gradient_t + decay_(t+1) * dL/dadd_(t+1); dL/ddecay_t = dL/dadd_t * h_(t-1)
         decay, states = (nn.functional.pad(x, (0, 0, 1, 1)) for x in ctx.saved_tensors)
         of_add = scan(decay[:, 2:].flip(1), gradient.flip(1)).flip(1)
         return of_add * states[:, :-2], of_add

@@ -78,7 +78,7 @@ def received(request: Request) -> bytes:
         return _from_json(body)
     if request.mimetype not in UNDECLARED and not request.mimetype.startswith("image/"):
         raise UnsupportedMediaType(
-            f"{request.mimetype} is no type of a picture. Send {READ} as it is (Content-Type: "
+            f"{request.mimetype} is not a type of picture. Send {READ} as it is (Content-Type: "
             "image/png, for instance), in a form (multipart/form-data), or in base64 in JSON "
             "(application/json)."
         )

@@ -22,7 +22,8 @@ from scipy import ndimage
 
 SIZE = 28  # pixels a side
 MIDDLE = (SIZE - 1) / 2
-# Those that no usual augmentation resembles: no noise, no blur, no affine transform.
+# Those that no usual augmentation resembles: neither noise, nor a plain blur, nor an affine
+# transform. (glass_blur swaps pixels.)
 UNLIKE_AUGMENTATION = (
     "glass_blur",
     "brightness",

@@ -1,7 +1,7 @@
 """Images -> what can be said about them before any network is trained.
 
-Distances are Euclidean, between images scaled to unit length, so that the thickness of the pen
-hardly matters: 0 for the same drawing, sqrt(2) for two images that share no pixel of ink.
+Distances are Euclidean, between images scaled to unit length, so that it does not matter how
+dark the ink is: 0 for the same drawing, sqrt(2) for two images that share no pixel of ink.
 """
 
 import time

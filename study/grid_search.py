@@ -50,8 +50,8 @@ def search(
 ) -> pd.DataFrame:
     """Train every combination of ``grid``, except those already trained; return one row a run.
 
-    Each run has one thread, and as many run at once as the machine has cores (one on an
-    accelerator): the fastest way, with the same result however many run at once. Interrupt it
+    Each run has one thread, and as many run at once as the machine has physical cores (one
+    on an accelerator): the fastest way, with the same result however many run at once. Interrupt it
     whenever you like; what was finished is kept.
 
     Args:
@@ -80,6 +80,7 @@ def search(
     or_none(whole(1)).check("num_workers", num_workers)
     points = _points(grid)
     runs = [Run.from_settings(settings | point) for point in points]
+    # Each combination of network and batch size is tried once, with one batch.
     for run in {repr((r.network, r.arguments, r.settings["batch_size"])): r for r in runs}.values():
         run.check(len(train))
     data_hash = fingerprint(train, valid)

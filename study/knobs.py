@@ -106,7 +106,7 @@ RULES_BY_NAMES = {
     ],
     "num_epochs": by_network(FIT["num_epochs"]),
     "seed split_seed": SEED,
-    "drawing_seed": whole(3, 2**32 - 1),  # the robust networks owe something to 0, 1 and 2
+    "drawing_seed": whole(3, 2**32 - 1),  # 0, 1 and 2 drew what the robust ones were made with
     "seeds step_seeds short_seeds final_seeds": several(SEED, 2),
     "clip_norm logistic_strength": number(above=0),
     "tsne_perplexity": number(least=1),

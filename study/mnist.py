@@ -1,8 +1,8 @@
 """MNIST: its images and labels, who wrote them, and how they are split.
 
 MNIST lies in ``data/`` as the four archives of its authors, so nothing is downloaded. Should one
-be missing, torchvision fetches it. The archives are never unpacked on the disk. Who wrote each
-image stands in two more files, of QMNIST, which are fetched when they are asked for.
+be missing, torchvision fetches it. They are read without being unpacked on the disk. Who wrote
+each image stands in two more files, of QMNIST, which are fetched when they are asked for.
 """
 
 import gzip

@@ -2,7 +2,8 @@
 
 A kept run lies in ``runs/STUDY/RUN/``: ``model.pt`` (weights), ``history.csv`` (one row an epoch),
 ``settings.json`` (what determined it, and how it ended) and its TensorBoard log. RUN ends with a
-hash of everything that determines the result: settings, data, code and machine.
+hash of what determines the result: settings, data, code, version of torch, device and precision.
+Two kinds of processors may share it, and still differ in the last digits.
 
 joblib.Memory was considered: it knows a call by the source of the one function that it wraps, so
 a changed network would give old results, and it keeps pickles where a reader wants a CSV.
@@ -93,7 +94,7 @@ class Run:
             )
 
     def identity(self, data_hash: str) -> dict:
-        """All that determines the result on this machine, as JSON can hold it."""
+        """What identifies the result, as JSON can hold it."""
         return {
             "network": self.network.__name__,
             "arguments": self.arguments,
@@ -167,7 +168,7 @@ def _train(
     result = {"status": "diverged" if diverged(history) else "finished"}
     result["train_loss"], result["train_accuracy"] = loss_and_accuracy(logits, train.labels)
     if valid is not None:
-        # Where no epoch has a loss that is a number, the first stands for all.
+        # If no epoch has a finite loss, the first one is reported.
         best = history.loc[history["valid_loss"].fillna(np.inf).idxmin()]
         result["best_epoch"] = int(best["epoch"])
         result |= {name: float(best[name]) for name in ("valid_loss", "valid_accuracy")}
@@ -189,7 +190,7 @@ def keep_freed_memory() -> None:
 def write(folder: Path, files: dict[str, bytes]) -> None:
     """Write a run; its folder gets its name last, so that one that has it is whole.
 
-    Where another search wrote the same run in the meantime, that one stays.
+    A run that is there is replaced; one that another search writes at the same moment may stay.
 
     Raises:
         RunError: the disk is full or cannot be written.
@@ -236,8 +237,9 @@ def code_hash(network: str, sources: Iterable[str]) -> str:
     """Return a hash of the code that a training of ``network`` can pass through.
 
     It starts at ``_train`` and at the class, and follows every name through the modules' sources:
-    what a definition mentions belongs to it. Comments, docstrings and annotations of functions do
-    not count, nor does what nothing here mentions: a figure, another network.
+    what a definition mentions belongs to it. Comments, annotations of functions and the words of a
+    docstring do not count (that there is one does), nor does what nothing here mentions: a figure,
+    another network.
     """
     definitions: dict[str, list[ast.AST]] = {}
     for source in sources:

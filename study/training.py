@@ -40,8 +40,8 @@ class Settings:
     batch_size: Annotated[int, whole(1)]
     # Passes over the training images.
     num_epochs: Annotated[int, whole(1)]
-    # Fixes the order of the images and the dropout. The first weights are the caller's: call
-    # torch.manual_seed before making the model.
+    # Fixes the order of the images, their distortions and the dropout. The first weights are the
+    # caller's: call torch.manual_seed before making the model.
     seed: Annotated[int, whole(0)] = 0
     # Smith and Topin 2018 (https://arxiv.org/abs/1708.07120): up to lr, then down to almost
     # nothing, updated every batch; or the same rate throughout.
@@ -103,10 +103,13 @@ def fit(
     Images are cut from one tensor in memory, in a new random order each epoch. The model is moved
     to the accelerator if there is one, and computes in bfloat16 where that is fast. With ``valid``
     it ends with the weights of the epoch that had the lowest validation loss, else with those of
-    the last epoch. A loss that is no longer finite ends the training (see ``diverged``). The
-    model is left in eval mode.
+    the last epoch. A training loss that is not finite ends the training (see ``diverged``).
+    The model is left in eval mode.
 
     Args:
+        model: from images (N, 1, 28, 28) to logits; on any device.
+        train: uint8 images (N, 28, 28) and their labels.
+        valid: the same, to choose the epoch.
         log_dir: folder for a TensorBoard log, or None for none.
         progress: show a line of text that follows the epochs.
         settings: ``lr``, ``batch_size``, ``num_epochs`` and any other of ``Settings``.
@@ -157,7 +160,7 @@ def fit(
 
 
 def diverged(history: pd.DataFrame) -> bool:
-    """Whether a training ended because a loss became NaN or infinite."""
+    """Whether the training or the validation loss of the last epoch is NaN or infinite."""
     return not np.isfinite(history.filter(like="loss").iloc[-1]).all()
 
 
@@ -190,7 +193,7 @@ class _Trainer:
         low = self.precision != torch.float32
         with torch.autocast(device.type, dtype=self.precision, enabled=low):
             logits = self.model(images)
-            loss = F.cross_entropy(logits, batch.labels)  # what the validation loss is, too
+            loss = F.cross_entropy(logits, batch.labels)  # as the validation loss: unsmoothed
             smoothing = self.settings.label_smoothing
             target = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         self.optimizer.zero_grad()

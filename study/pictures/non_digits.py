@@ -1,6 +1,6 @@
 """Pictures of what is no digit: what a network learns to refuse, and is tested on.
 
-A circle is no part of it, nor a single line that is not near level: they are a 0 and a 1. Letters
+Circles are left out, and so are single lines that are not near level: they are a 0 and a 1. Letters
 that are written like a digit are left out too, as `letters` says. The hands and the fonts for
 testing are never those of training.
 """
@@ -191,6 +191,7 @@ def cut_digit(rng: np.random.Generator, test: bool = False) -> np.ndarray:
     return picture[:, : columns[0] + round(share * np.ptp(columns))]
 
 
+# A kind's place seeds its pictures, so a new one goes last.
 KINDS: dict[str, Callable[..., np.ndarray]] = {
     "letters in fonts": letter,
     "letters by hand": written_letter,
@@ -214,6 +215,7 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
 }
 OF_DIGITS = (two_digits, crossed_out)
 SURFACES = (noise, texture, fold, shadow, table_edge, ruled_paper)
+# What people type or write where a digit is asked for is a letter first of all.
 SHARES = {"letters in fonts": 14, "letters by hand": 7}
 SHARES |= dict.fromkeys(("several digits", "shapes", "scribbles", "signs"), 2)
 

@@ -159,7 +159,7 @@ def unlined(level: np.ndarray) -> np.ndarray:
     """
     if max(level.shape) < LEAST_SIZE or has_plain_border(level):
         return level
-    # Mirrored at its edges, lest a line there is as wide as a table.
+    # Mirrored at its edges, so that a line there does not look as wide as a table.
     paper = ndimage.grey_closing(level, _window(level))
     darkness = paper - level
     rows, columns = _Lines.find(darkness), _Lines.find(darkness.T)

@@ -79,7 +79,7 @@ def prepare_all(
         return [_formed(ink, steps)] if ink.any() else []
     dropped = (dirty > ink) & (dirty >= PALE)  # what may be a digit of a number after all
     line = without_specks(dirty, several=True) if dropped.any() else ink
-    # By the identity of a part; it is kept, too, so that no later one gets the same.
+    # By the id of a part, which is kept as well, so that its id is not used again.
     formed: dict[int, tuple[np.ndarray, Prepared]] = {}
     scores: dict[bytes, float] = {}
 

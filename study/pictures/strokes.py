@@ -1,10 +1,10 @@
 """Digits drawn by code as pen strokes, in many hands.
 
 MNIST's writers are American: it hardly has a 1 with a flag and no foot, a slashed or dotted 0, a
-crossed 7, an open 4 or a 9 with a curled foot. Here each style of digit is a skeleton, and a `Hand`
-turns it into ink: its proportions, slant, pen and unsteadiness. Training and testing draw from
-different random streams, and the hands for testing also from wider ranges and with other pens.
-Only training draws with thick pens, half of its 1s with even thicker markers, and on few pixels.
+crossed 7 or a 9 with a curled foot. Here each style of digit is a skeleton, and a `Hand` turns it
+into ink: its proportions, slant, pen and unsteadiness. Training and testing draw from different
+random streams and ranges: hands for testing vary more in proportions and slant, and are less
+steady. Only training has thick pens, even thicker markers for half of its 1s, and few pixels.
 """
 
 import math
@@ -24,7 +24,7 @@ SIZE = 128  # pixels, the side of a picture
 HEIGHT = 92  # pixels, of a digit on it
 COARSE = (9, 40)  # pixels, the longer side of what is drawn, at a low resolution
 COARSE_SHARE = 1 / 3  # of the pictures for training
-MARKER = 2.6  # times as wide may a 1's pen be in training: there is no loop that it could fill
+MARKER = 2.6  # in training, a 1's pen may be so many times as wide: a 1 has no loop to fill
 
 # Points "x,y" in percent of a digit's width and height, from its upper left corner. A curve runs
 # through them; "!" marks a corner, "|" lifts the pen.
@@ -96,7 +96,7 @@ class Hand:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, test: bool = False) -> Self:
-        """Draw a hand: for training, or from the wider ranges for testing."""
+        """Draw a hand from the ranges for training or for testing."""
         ranges = TEST_RANGES if test else TRAINING_RANGES
         return cls(**{name: float(rng.uniform(*limits)) for name, limits in ranges.items()})
 

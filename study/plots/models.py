@@ -60,7 +60,7 @@ def cost(
     )
     ends = ("high", "accuracy", "low")  # of the accuracy, so that the error's come in order
     error = [(100 - 100 * results[f"{images} {end}"]).clip(0.01) for end in ends]
-    panels = {f"{images} error (%),\n95 % interval": error}
+    panels = {f"{images} error (%, log scale),\n95 % interval": error}
     panels |= {f"{name}\n(log scale)": [results[name].clip(lower=1)] * 3 for name in columns}
     for ax, (label, (low, middle, high)) in zip(axes, panels.items(), strict=True):
         ax.hlines(rows, low, high, colors=colours, lw=1.5)
@@ -156,7 +156,8 @@ def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Fi
     """
     order = errors.loc[p_values.index].sort_values(kind="stable").index
     cells = p_values.loc[order, order].where(np.tri(len(order), k=-1, dtype=bool))
-    texts = cells.map(lambda p: f"{p:.2f}".removeprefix("0") if p >= 0.01 else "")
+    # Short enough for its cell: ".49", "1.0".
+    texts = cells.map(lambda p: f"{p:.2f}".removeprefix("0")[:3] if p >= 0.01 else "")
     levels = ("below 0.001", "0.001 to 0.01", "0.01 to 0.05", "0.05 or more")
     colours = ("#08306b", "#4292c6", "#9ecae1", "#ececec")
     limits = BoundaryNorm([0, 0.001, 0.01, 0.05, 1.001], 4)
