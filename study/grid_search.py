@@ -79,19 +79,7 @@ def search(
     """
     or_none(whole(1)).check("num_workers", num_workers)
     points = _points(grid)
-    runs = [Run.from_settings(settings | point) for point in points]
-    # Each combination of network and batch size is tried once, with one batch.
-    for run in {repr((r.network, r.arguments, r.settings["batch_size"])): r for r in runs}.values():
-        run.check(len(train))
-    data_hash = fingerprint(train, valid)
-    jobs = {}
-    for point, run in zip(points, runs, strict=True):
-        identity = run.identity(data_hash)
-        folder = Path(runs_dir) / study / runs_on_disk.folder_name(identity)
-        if folder in jobs:  # two equal rows of the table could not be told apart
-            repeated = ", ".join(f"{name} {value!r}" for name, value in point.items())
-            raise ValueError(f"the grid has the same run twice: {repeated}")
-        jobs[folder] = run, identity
+    jobs = _jobs(points, settings, train, valid, Path(runs_dir) / study)
     folders = list(jobs)
     kept = [] if retrain else [folder for folder in folders if runs_on_disk.is_kept(folder)]
     for folder in kept:
@@ -114,6 +102,25 @@ def search(
             bar.update()
             bar.set_postfix_str(_best_so_far(results, len(kept)))
     return _table(grid, points, folders)
+
+
+def _jobs(
+    points: list[dict], settings: dict, train: Digits, valid: Digits | None, folder: Path
+) -> dict[Path, tuple[Run, dict]]:
+    """Each run and what identifies it, by the subfolder that is to keep it, in their order."""
+    runs = [Run.from_settings(settings | point) for point in points]
+    # Each combination of network and batch size is tried once, with one image.
+    for run in {repr((r.network, r.arguments, r.settings["batch_size"])): r for r in runs}.values():
+        run.check(len(train))
+    data_hash, jobs = fingerprint(train, valid), {}
+    for point, run in zip(points, runs, strict=True):
+        identity = run.identity(data_hash)
+        subfolder = folder / runs_on_disk.folder_name(identity)
+        if subfolder in jobs:  # two equal rows of the table could not be told apart
+            repeated = ", ".join(f"{name} {value!r}" for name, value in point.items())
+            raise ValueError(f"the grid has the same run twice: {repeated}")
+        jobs[subfolder] = run, identity
+    return jobs
 
 
 def best(runs: pd.DataFrame, by: str) -> pd.Series:
