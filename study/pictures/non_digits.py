@@ -278,7 +278,7 @@ def _is_one(image: np.ndarray) -> bool:
     height, width = np.ptp(points, axis=0)
     if width < 0.4 * height:
         return True
-    axes = np.linalg.eigh(np.cov(points.T, bias=True))[1]  # in columns: across the ink, and along it
+    axes = np.linalg.eigh(np.cov(points.T, bias=True))[1]  # columns: across the ink, and along it
     across, along = np.ptp(points @ axes, axis=0) + 1
     is_bar = across < 0.6 * along and len(points) > 0.6 * across * along
     return bool(is_bar and abs(axes[0, 1]) > 0.5)  # steeper than 30 degrees
