@@ -23,7 +23,7 @@ define execute
 		took=$$(( $$(date +%s) - start )); echo "   done in $$took s"; \
 		seconds="$$seconds $$notebook=$$took"; \
 	done; \
-	if [ -n "$$whole" ]; then $(BIN)/python -m benchmarks.run_time "make $(1)" $$seconds; fi
+	if [ -n "$$whole" ]; then $(BIN)/python -m experiments.run_time "make $(1)" $$seconds; fi
 	@echo "Notebooks, models/, visualizations/, the page's threshold and the README's tables are"
 	@echo "rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
@@ -83,25 +83,25 @@ lint: .venv/dev
 
 benchmark: .venv/study
 	@echo "== measuring; leave the machine alone meanwhile. This machine's rows go to the tables."
-	$(BIN)/python -m benchmarks.training_speed --report benchmarks/README.md
-	$(BIN)/python -m benchmarks.time_to_99 --report benchmarks/README.md \
+	$(BIN)/python -m experiments.training_speed --report experiments/README.md
+	$(BIN)/python -m experiments.time_to_99 --report experiments/README.md \
 		--figure visualizations/time_to_99.png
-	$(BIN)/python -m benchmarks.app_load --report docs/api.md
-	$(BIN)/python -m benchmarks.scenes --report docs/scenes.md
+	$(BIN)/python -m experiments.app_load --report docs/api.md
+	$(BIN)/python -m experiments.scenes --report docs/scenes.md
 
 benchmark-pixels: .venv/study
 	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
-	$(BIN)/python -m benchmarks.pixel_by_pixel --report visualizations/pixel_by_pixel.csv
+	$(BIN)/python -m experiments.pixel_by_pixel --report results/pixel_by_pixel.csv
 
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
-	$(BIN)/python -m benchmarks.cross_validation --report visualizations
-	$(BIN)/python -m benchmarks.cross_validation "first study" mild --split "by writer" --folds 0 1 \
+	$(BIN)/python -m experiments.cross_validation --report visualizations
+	$(BIN)/python -m experiments.cross_validation "first study" mild --split "by writer" --folds 0 1 \
 		--report visualizations
 
 benchmark-cluster: .venv/cluster
 	@echo "== measuring a Dask cluster on this machine; its row goes to docs/cluster.md"
-	$(BIN)/python -m benchmarks.grid_scaling --report docs/cluster.md
+	$(BIN)/python -m experiments.grid_scaling --report docs/cluster.md
 
 tensorboard: .venv/study
 	@echo "== showing the logs in runs/"

@@ -39,7 +39,7 @@ class Normalize(nn.Module):
         if not images.is_floating_point():
             raise TypeError(
                 f"expected floating-point images in [0, 1], got {images.dtype}; "
-                "mnist.to_float turns uint8 images into them"
+                "data.to_float turns uint8 images into them"
             )
         return (self.top_hat(images) - PIXEL_MEAN) / PIXEL_STD
 

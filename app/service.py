@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from study import evaluation, mnist, weights
-from study.pictures import refusal
-from study.pictures.preparation import Prepared, prepare, prepare_all
-from study.report import NAMES
+from study import data, evaluation, refusal, weights
+from study.reading.preparation import Prepared, prepare, prepare_all
+from study.tables import NAMES
 
 ROOT = Path(__file__).parent.parent
 # Files in models/. One gives the answer, and the others vote beside it: one of each kind, and at
 # most eight in all, since every one of them makes the answer slower.
 ANSWERING = "robust"
 VOTERS = ANSWERING, "robust_small", "with_augmentation", "ensemble", "rnn", "gru", "lstm", "bilstm"
-NO_DIGIT = evaluation.NUM_DIGITS  # the place of "no digit" among eleven outputs
+NO_DIGIT = data.NUM_DIGITS  # the place of "no digit" among eleven outputs
 NO_ANSWER = {"digit": None, "closest": None, "reason": None, "probabilities": None, "score": None}
 NOTHING_DRAWN = NO_ANSWER | {"reason": "nothing drawn"}
 SEVERAL_DIGITS = NO_ANSWER | {"reason": "several digits"}
@@ -64,7 +63,7 @@ class _Logits:
         if key not in self.known:
             # Like evaluation.predict, which takes a while to switch dropout off, as it is here.
             with torch.inference_mode():
-                self.known[key] = self.network(mnist.to_float(torch.from_numpy(image)[None]))
+                self.known[key] = self.network(data.to_float(torch.from_numpy(image)[None]))
         return self.known[key]
 
 
@@ -100,9 +99,9 @@ class Service:
             _ = self.gallery
 
     @cached_property
-    def gallery(self) -> tuple[mnist.Digits, torch.Tensor]:
+    def gallery(self) -> tuple[data.Digits, torch.Tensor]:
         """Training images, and their features."""
-        digits = mnist.load(self.root / "data")[0][:NUM_GALLERY]
+        digits = data.load(self.root / "data")[0][:NUM_GALLERY]
         return digits, self._features(digits.images)
 
     def models(self) -> list[dict]:
@@ -210,7 +209,7 @@ class Service:
         over noisy copies of the image.
         """
         noise = torch.randn(NUM_COPIES, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-        copies = (mnist.to_float(image) + COPY_NOISE * noise).requires_grad_()
+        copies = (data.to_float(image) + COPY_NOISE * noise).requires_grad_()
         largest = self.answering.network(copies).max(1).values.sum()
         (gradient,) = torch.autograd.grad(largest, copies)
         saliency = gradient.abs().mean((0, 1))

@@ -19,8 +19,8 @@ import torch
 from distributed import Client, Future, as_completed, get_client
 from tqdm import tqdm
 
-from study.mnist import Digits
-from study.run import Run, RunError, train_run
+from study.data import Digits
+from study.runs import Run, RunError, train_run
 
 RUNS_A_WORKER = 2  # one in training, and one that can begin while the first result is moved
 MAX_LOSSES = 4  # give up when so many workers were lost in the training of one run
@@ -180,7 +180,6 @@ def _function_for_workers() -> Callable:
         from distributed import get_worker
 
         try:
-            from study import run
 
             has = run.environment(identity["network"])
         except Exception as error:  # whatever another version does

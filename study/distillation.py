@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from study.augmentation import Augmentation
-from study.digits import Digits, to_float
+from study.data import Digits, to_float
 from study.evaluation import one_thread, predict_on_all_cores
 from study.training import fast_precision
 

@@ -14,8 +14,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from study.data import Digits
 from study.evaluation import accuracy_columns
-from study.mnist import Digits
 
 SETS = ["train-train", "train-test", "test-test"]  # which sets the images of a pair come from
 

@@ -13,7 +13,7 @@ import torch
 from network import TopHat
 from study import weights
 from study.augmentation import Augmentation
-from study.pictures import strokes
+from study.drawing import strokes
 from study.settings import Rule, number, one_of, whole
 from study.training import Settings
 

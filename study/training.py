@@ -18,9 +18,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from study.augmentation import Augmentation
-from study.digits import hard_labels
+from study.data import Digits, hard_labels, to_float
 from study.evaluation import NUM_DIGITS, loss_and_accuracy, predict
-from study.mnist import Digits, to_float
 from study.settings import kwargs_of, number, one_of, or_none, whole
 
 HISTOGRAM_LIMIT = 1e20  # TensorBoard's bins end there; a histogram of larger values is an error

@@ -20,21 +20,21 @@ from PIL import Image
 
 import app
 from app.service import Service
-from benchmarks.app_load import serve
 from browser import chromium
-from study import mnist
+from experiments.app_load import serve
+from study import data
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
-def digits() -> tuple[mnist.Digits, mnist.Digits]:
+def digits() -> tuple[data.Digits, data.Digits]:
     """All of MNIST: (train, test)."""
-    return mnist.load(ROOT / "data")
+    return data.load(ROOT / "data")
 
 
 @pytest.fixture(scope="session")
-def few(digits) -> tuple[mnist.Digits, mnist.Digits]:
+def few(digits) -> tuple[data.Digits, data.Digits]:
     """600 training and 200 validation images: enough to learn a little in a second."""
     train, _ = digits
     return train[:600], train[600:800]

@@ -19,14 +19,14 @@ from PIL import Image, ImageDraw, ImageFont
 import app
 from app.service import ANSWERING, NO_ANSWER, NUM_NEIGHBOURS, VOTERS, Service
 from asking import assert_refused, digit_of, encoded, post, writing_watched
-from benchmarks.scenes import side_by_side
 from conftest import ROOT
+from experiments.scenes import side_by_side
 from network import CNN
 from study import weights
+from study.drawing.letters import written_letter
 from study.pictures import non_digits, refusal
-from study.pictures.letters import written_letter
-from study.pictures.preparation import prepare
-from study.report import NAMES
+from study.reading.preparation import prepare
+from study.tables import NAMES
 
 MB = 2**20
 

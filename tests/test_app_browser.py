@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from app.service import VOTERS
-from benchmarks.scenes import side_by_side
 from browser import PHONE, STROKES, draw, touch, wait_for
 from conftest import ROOT
 from docs import page_picture
-from study.report import NAMES
+from experiments.scenes import side_by_side
+from study.tables import NAMES
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from study import mnist
+from study import data
 from study.augmentation import NODES, Augmentation, examples, transform
 
 
 @pytest.fixture
 def images(few):
-    return mnist.to_float(few[0].images[:50])
+    return data.to_float(few[0].images[:50])
 
 
 def distorted(images, **amounts):

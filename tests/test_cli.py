@@ -23,8 +23,8 @@ from werkzeug.serving import make_server
 from app.__main__ import main
 from app.uploads import MAX_BYTES
 from asking import encoded
-from benchmarks.scenes import side_by_side
 from conftest import ROOT
+from experiments.scenes import side_by_side
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from distributed import Client
 
 from conftest import ROOT
 from network import CNN
-from study import cluster, grid_search, weights
+from study import cluster, search, weights
 from study import run as runs_on_disk
 
 GRID = {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}
@@ -130,7 +130,7 @@ def other_code(tmp_path_factory) -> Path:
 
 
 def search(data, runs_dir: Path, client: Client | None = None, grid=GRID, **settings):
-    return grid_search.search(
+    return search.search(
         grid,
         *data,
         study="study",
@@ -349,7 +349,7 @@ def test_the_page_about_clusters(tmp_path, monkeypatch):
         "127.0.0.1:8787": "127.0.0.1:0",
         "--nworkers 2": "--nworkers 1",
         "python -m": f"exec {sys.executable} -m",
-        "mnist.load()[0]": "mnist.load()[0][:800]",
+        "data.load()[0]": "data.load()[0][:800]",
         "num_epochs=4": "num_epochs=1",
         'client = Client("tcp://127.0.0.1:8786")\n': "",
     }.items():

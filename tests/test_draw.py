@@ -15,7 +15,7 @@ from browser import PHONE, STROKES, draw, touch, wait_for
 from docs import make_draw
 from study import evaluation, weights
 from study.pictures import refusal, strokes
-from study.pictures.preparation import prepare
+from study.reading.preparation import prepare
 
 NUM_DIGITS = 300
 GRID = [[[x, 10], [x, 90]] for x in (15, 38, 62, 85)] + [

@@ -13,7 +13,7 @@ from torch import nn
 from conftest import ROOT
 from network import CNN, DeepCNN, Ensemble
 from rnns import GRU, BiLSTM, MinGRU, RowsAndColumns
-from study import evaluation, report, weights
+from study import evaluation, tables, weights
 
 RESULTS = pd.read_csv(ROOT / "visualizations" / "results.csv").set_index("model", drop=False)
 
@@ -36,19 +36,19 @@ def printed(notebook: str) -> str:
 
 def test_every_saved_model_has_its_row():
     assert sorted(FILES) == sorted(path.stem for path in (ROOT / "models").glob("*.pt"))
-    assert list(RESULTS["model"]) == list(report.names(FILES))
+    assert list(RESULTS["model"]) == list(tables.names(FILES))
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_saved_model_is_as_good_as_published(file, digits):
     path = ROOT / "models" / f"{file}.pt"
-    model, row = weights.load_model(path), RESULTS.loc[report.NAMES[file]]
+    model, row = weights.load_model(path), RESULTS.loc[tables.NAMES[file]]
     logits = evaluation.predict_on_all_cores(model, digits[1].images)
     correct = evaluation.num_correct(logits, digits[1].labels)
     assert len(digits[1]) - correct == row["errors"]
     assert row["test accuracy"] == pytest.approx(correct / 10_000)
     assert (row["test low"], row["test high"]) == pytest.approx(
-        evaluation.wilson_interval(correct, 10_000)
+        statistics.wilson_interval(correct, 10_000)
     )
     history = weights.read_model_file(path)["history"]
     assert row["epochs"] == len(history)
@@ -61,24 +61,24 @@ def test_saved_model_is_as_good_as_published(file, digits):
 
 
 def test_names_of_models():
-    assert report.names(["rnn", "mine"]) == {"RNN": "rnn", "mine": "mine"}
+    assert tables.names(["rnn", "mine"]) == {"RNN": "rnn", "mine": "mine"}
     with pytest.raises(ValueError, match="same name: rnn, RNN"):
-        report.names(["rnn", "RNN"])
+        tables.names(["rnn", "RNN"])
 
 
 def test_family_of_a_network():
     networks = (CNN(), DeepCNN(width=4), Ensemble(2, width=4), GRU(8), BiLSTM(8), nn.Linear(1, 1))
-    assert [report.family(network) for network in networks] == [
+    assert [tables.family(network) for network in networks] == [
         "convolutional", "convolutional", "ensemble", "recurrent", "recurrent", "other"
     ]  # fmt: skip
     for network in (MinGRU(8), MinGRU(8, channels=(2,)), RowsAndColumns(8, channels=(2,))):
-        assert report.family(network) == "recurrent"
+        assert tables.family(network) == "recurrent"
 
 
 def test_row_of_a_model():
     """Of four answers one is wrong; of two training images, both are read."""
     logits = torch.eye(10)[[0, 1, 2, 3]]
-    row = report.result_row(
+    row = tables.result_row(
         nn.Linear(2, 3),
         pd.DataFrame({"epoch": [1, 2], "seconds": [0.1, 0.1]}),
         train=(logits[:2], torch.tensor([0, 1])),
@@ -103,7 +103,7 @@ def test_row_of_a_model_that_knows_no_digit():
     logits = torch.eye(11)[[0, 1, 10, 10]] + 0.5 * torch.eye(11)[[5, 5, 2, 3]]
     answers = logits, torch.tensor([0, 1, 2, 9])
     history = pd.DataFrame({"seconds": [5.0]})
-    row = report.result_row(nn.Linear(2, 3), history, train=answers, test=answers, valid=answers)
+    row = tables.result_row(nn.Linear(2, 3), history, train=answers, test=answers, valid=answers)
     assert row["errors"] == 1
     assert row["refused"] == 0.5
     assert row["train accuracy"] == row["validation accuracy"] == 0.75
@@ -154,7 +154,7 @@ def test_augmented_networks_reach_what_the_study_promises():
 
 @pytest.mark.parametrize(
     ("file", "size", "least"),
-    [("smallest", 25_000, 99.5), ("smallest_5k", 5_000, 99.3), ("smallest_1k", 1_000, 98.5)],
+    [("small_25k", 25_000, 99.5), ("small_5k", 5_000, 99.3), ("small_1k", 1_000, 98.5)],
 )
 def test_small_networks_reach_what_the_study_promises(file, size, least):
     model = weights.load_model(ROOT / "models" / f"{file}.pt")
@@ -190,7 +190,7 @@ def test_readers_of_sequences_take_little_space():
 
 def test_augmented_models_take_little_space():
     names = ("cnn_with_augmentation", "with_augmentation", "ensemble")
-    names += ("smallest", "smallest_5k", "smallest_1k")
+    names += ("small_25k", "small_5k", "small_1k")
     assert sum((ROOT / "models" / f"{name}.pt").stat().st_size for name in names) < 15_000_000
 
 

@@ -19,7 +19,7 @@ from network import (
     SeparableCNN,
     TopHat,
 )
-from study import evaluation, mnist
+from study import data, evaluation
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_wrong_dtype_is_refused():
 
 
 def test_normalisation_is_that_of_the_training_images(digits):
-    images = mnist.to_float(digits[0].images)
+    images = data.to_float(digits[0].images)
     assert images.mean().item() == pytest.approx(PIXEL_MEAN, abs=1e-4)
     assert images.std().item() == pytest.approx(PIXEL_STD, abs=1e-4)
     assert Normalize()(images).mean().item() == pytest.approx(0, abs=1e-3)
@@ -121,7 +121,7 @@ def test_normalisation_is_that_of_the_training_images(digits):
 
 @pytest.mark.parametrize("window", [3, 11, 27])
 def test_top_hat_is_the_image_minus_its_opening(digits, window):
-    images = mnist.to_float(digits[0].images[:8]) / 2 + torch.rand(8, 1, 28, 28) / 2
+    images = data.to_float(digits[0].images[:8]) / 2 + torch.rand(8, 1, 28, 28) / 2
     size = (1, 1, window, window)
     expected = torch.from_numpy(ndimage.white_tophat(images.numpy(), size))
     expected = expected / (expected.amax((2, 3), keepdim=True) + 1e-3)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from study.drawing.non_digits import KINDS, LABEL, OF_DIGITS, SURFACES
 from study.pictures import letters, non_digits, strokes
-from study.pictures.non_digits import KINDS, LABEL, OF_DIGITS, SURFACES
 
 WRITTEN_LIKE_A_DIGIT = set("OoDQIlijZzySsGbBgq|/\\!()[]{}',>$")
 

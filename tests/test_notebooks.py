@@ -15,8 +15,8 @@ import papermill
 import pytest
 
 from conftest import ROOT
-from study import knobs, plots
-from study.grid_search import NoneConverged
+from study import plots
+from study.search import NoneConverged
 
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("*.ipynb"))
 
@@ -126,7 +126,7 @@ TINY = {
         "num_per_kind": 2,
         "num_more": 3,
         "num_shown": 5,
-        "models": ["cnn_with_augmentation", "smallest"],
+        "models": ["cnn_with_augmentation", "small_25k"],
         "num_train_images": 600,
         "num_test_images": 50,
     },
@@ -240,7 +240,7 @@ def own_models(repository):
     """Names of fifteen more files in the models folder of the copy."""
     files = [repository / "models" / f"mine{index}.pt" for index in range(15)]
     for file in files:
-        shutil.copy(repository / "models" / "smallest.pt", file)
+        shutil.copy(repository / "models" / "small_25k.pt", file)
     yield [file.stem for file in files]
     for file in files:
         file.unlink()
@@ -270,7 +270,7 @@ def test_results_are_written_only_where_everything_ran(execute, repository, monk
     before = [path.read_bytes() for path in paths]
     monkeypatch.setattr(plots, "reliability", None)
     with pytest.raises(TypeError):
-        execute("results.ipynb", TINY["results.ipynb"] | {"models": ["smallest"]})
+        execute("results.ipynb", TINY["results.ipynb"] | {"models": ["small_25k"]})
     assert [path.read_bytes() for path in paths] == before
 
 
@@ -278,7 +278,7 @@ def test_results_without_writers_differ_in_nothing_else(
     execute, repository, qmnist, no_network, capsys
 ):
     """The same table with the writers and without; only what is about writers is left out."""
-    settings = TINY["results.ipynb"] | {"models": ["smallest"]}
+    settings = TINY["results.ipynb"] | {"models": ["small_25k"]}
     figures = repository / "visualizations"
     kept = [figures / "results.csv", repository / "README.md", figures / "mistakes.png"]
     hardest = figures / "hardest_writers.png"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import ROOT
-from study import mnist
+from study import data
 from study.weights import load_model
 
 BLOCKS = re.findall(
@@ -38,7 +38,7 @@ def test_same_logits_for_any_number_of_images(folder, digits):
     session = onnxruntime.InferenceSession(folder / "robust.onnx")
     noise = torch.rand(60, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     shadow = torch.linspace(0, 0.5, 28).expand(60, 1, 28, 28)
-    images = mnist.to_float(digits[1].images[:60])
+    images = data.to_float(digits[1].images[:60])
     images = torch.cat([images, (images + shadow).clamp(max=1), noise, torch.zeros(1, 1, 28, 28)])
     for count in (1, 2, 3, 64, len(images)):
         given = images[-count:]

@@ -15,13 +15,13 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from app.service import ANSWERING
-from benchmarks.scenes import side_by_side
 from conftest import ROOT
+from experiments.scenes import side_by_side
 from study import evaluation, weights
+from study.drawing.degradations import DEGRADATIONS
+from study.drawing.non_digits import SURFACES
 from study.pictures import fonts, non_digits, scenes, strokes
-from study.pictures.degradations import DEGRADATIONS
-from study.pictures.non_digits import SURFACES
-from study.pictures.preparation import WORK_SIZE, prepare, prepare_all
+from study.reading.preparation import WORK_SIZE, prepare, prepare_all
 
 NUM_IMAGES = 1000  # of the test set, from its start; the notebook shows the table with more
 
@@ -369,10 +369,10 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_preparation_loads_neither_flask_nor_torch():
-    assert not {"flask", "app", "torch"} & loaded_by("import study.pictures.preparation")
+    assert not {"flask", "app", "torch"} & loaded_by("import study.reading.preparation")
 
 
 def test_nothing_in_the_study_loads_flask():
     modules = [m.name for m in pkgutil.walk_packages([str(ROOT / "study")], "study.")]
-    assert "study.pictures.refusal" in modules and "study.mnist" in modules
+    assert "study.pictures.refusal" in modules and "study.data" in modules
     assert not {"flask", "app"} & loaded_by(f"import {', '.join(modules)}")

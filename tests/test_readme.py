@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from study.report import README_ROWS, machine, result_table, write_row
-from study.run import CODE_HASHES
+from study.runs import CODE_HASHES
+from study.tables import README_ROWS, machine, result_table, write_row
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "benchmarks/README.md", "data/README.md"]
+PAGES = ["README.md", "experiments/README.md", "data/README.md"]
 PAGES += ["docs/api.md", "docs/cluster.md", "docs/scenes.md"]
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -126,8 +126,8 @@ def own_network(tmp_path_factory):
         "from network import OneLayer, CNN,",
     )
     replace_once(copy / "study" / "weights.py", "*(CNN,", "*(OneLayer, CNN,")
-    assert cell.count("mnist.load()[0]") == 1
-    run(cell.replace("mnist.load()[0]", "mnist.load()[0][:1000]"), copy)
+    assert cell.count("data.load()[0]") == 1
+    run(cell.replace("data.load()[0]", "data.load()[0][:1000]"), copy)
     return copy
 
 
@@ -135,9 +135,9 @@ def test_own_network_is_trained_saved_loaded_and_evaluated(own_network):
     """Nor does it throw a kept run of another network away."""
     script = """
 import json
-from study import evaluation, mnist, run, weights
+from study import data, evaluation, runs, weights
 model = weights.load_model("models/one_layer.pt")
-accuracy = evaluation.evaluate(model, mnist.load()[1])[1]
+accuracy = evaluation.evaluate(model, data.load()[1])[1]
 print(json.dumps([type(model).__name__, accuracy, run.CODE_HASHES]))
 """
     name, accuracy, hashes = json.loads(run(script, own_network))

@@ -9,9 +9,9 @@ import torch
 from sklearn import datasets
 
 from conftest import ROOT
-from study import corruptions, evaluation, report, weights
-from study.mnist import Digits
-from study.pictures.preparation import prepare
+from study import corruptions, evaluation, tables, weights
+from study.data import Digits
+from study.reading.preparation import prepare
 
 FIGURES = ROOT / "visualizations"
 
@@ -47,7 +47,7 @@ def test_saved_network_holds_as_published(file, sets, errors):
     for name, digits in sets.items():
         logits = evaluation.predict_on_all_cores(model, digits.images)
         error = 1 - evaluation.num_correct(logits, digits.labels) / len(digits)
-        assert error == pytest.approx(errors.loc[name, report.NAMES[file]])
+        assert error == pytest.approx(errors.loc[name, tables.NAMES[file]])
 
 
 def test_agrees_with_the_table_of_results(errors):

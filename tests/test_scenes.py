@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from study.drawing.scenes import KINDS, NOTHING
 from study.pictures import scenes
-from study.pictures.preparation import WORK_SIZE, prepare
-from study.pictures.scenes import KINDS, NOTHING
+from study.reading.preparation import WORK_SIZE, prepare
 
 SMALL = [kind for kind in KINDS if "4000" not in kind]
 EMPTY = [kind for kind, look in KINDS.items() if look.empty]

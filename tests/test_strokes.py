@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from conftest import ROOT
 from study import evaluation, weights
+from study.drawing.strokes import MARKER, STYLES, TEST_RANGES, TRAINING_RANGES, Hand
 from study.pictures import strokes
-from study.pictures.preparation import prepare
-from study.pictures.strokes import MARKER, STYLES, TEST_RANGES, TRAINING_RANGES, Hand
+from study.reading.preparation import prepare
 
 STEADY = Hand(
     width=0.6,

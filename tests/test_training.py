@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from network import CNN
 from rnns import RNN
 from study import evaluation, training
+from study.data import Digits, to_float
 from study.distillation import soft_labels
-from study.mnist import Digits, to_float
 
 SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 2}
 

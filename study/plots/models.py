@@ -45,7 +45,7 @@ def cost(
     logarithmic; an error of none is drawn as one of 0.01 %.
 
     Args:
-        results: a row for each model, as ``visualizations/results.csv``; of the accuracy of
+        results: a row for each model, as ``results/results.csv``; of the accuracy of
             ``images`` (0 to 1), "low" and "high" are the ends of the interval.
         families: by model, perhaps "recurrent".
         columns: what a model costs, a panel for each.
@@ -173,7 +173,7 @@ def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Fi
 
 def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: str) -> plt.Figure:
     """Draw how often each model is right against how sure it is: by model, what
-    ``evaluation.calibration`` returns, and the expected calibration error (0 to 1).
+    ``statistics.calibration`` returns, and the expected calibration error (0 to 1).
     """
     across = min(4, len(bins))
     height = 1 + 2.5 * -(-len(bins) // across)

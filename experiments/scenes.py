@@ -1,9 +1,9 @@
 """How many pictures, as people send them, are read, refused, or read as something else?
 
-Draws pictures of every kind in `study.pictures.scenes` with test digits and hands for testing, and
+Draws pictures of every kind in `study.drawing.scenes` with test digits and hands for testing, and
 reads them as the page does. Numbers follow, of test digits side by side.
 
-    python -m benchmarks.scenes [--count 60] [--report docs/scenes.md]
+    python -m experiments.scenes [--count 60] [--report docs/scenes.md]
 """
 
 import argparse
@@ -16,10 +16,10 @@ from PIL import Image
 from scipy import ndimage
 
 from app.service import Service
-from study import mnist
+from study import data
+from study.drawing import scenes
 from study.files import write_between
-from study.pictures import scenes
-from study.pictures.preparation import grey_levels
+from study.reading.preparation import grey_levels
 
 ROOT = Path(__file__).parent.parent
 SEED = 1  # choices were made with seed 0, on training digits and hands
@@ -32,7 +32,7 @@ def read(service: Service, picture: Image.Image) -> list[int | None]:
     return [digit["digit"] for digit in answer["digits"]]
 
 
-def table_of_kinds(service: Service, digits: mnist.Digits, count: int, test: bool) -> pd.DataFrame:
+def table_of_kinds(service: Service, digits: data.Digits, count: int, test: bool) -> pd.DataFrame:
     """One row a kind: pictures, read, refused and wrong. An empty sheet should be refused."""
     rows = []
     for kind in scenes.KINDS:
@@ -47,7 +47,7 @@ def table_of_kinds(service: Service, digits: mnist.Digits, count: int, test: boo
     return pd.DataFrame(rows)
 
 
-def table_of_numbers(service: Service, digits: mnist.Digits, count: int) -> pd.DataFrame:
+def table_of_numbers(service: Service, digits: data.Digits, count: int) -> pd.DataFrame:
     """The same for numbers; where one digit of a number is refused, the number is."""
     rows = []
     for name, lengths, gaps in (
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="of training digits, to choose on")
     parser.add_argument("--report", help="file whose tables are written")
     arguments = parser.parse_args()
-    digits = mnist.load(ROOT / "data")[0 if arguments.train else 1]
+    digits = data.load(ROOT / "data")[0 if arguments.train else 1]
     service = Service(votes=False)
     tables = {
         "kinds": table_of_kinds(service, digits, arguments.count, test=not arguments.train),

@@ -6,7 +6,7 @@ once, by one thread, for a fixed amount of processor time; two are trained at on
 and batch sizes were set beforehand, since there was no time to search. The test images are read
 once, after the last step. Runs already in the table are not repeated.
 
-    python -m benchmarks.pixel_by_pixel [--minutes 28] [--report visualizations/pixel_by_pixel.csv]
+    python -m experiments.pixel_by_pixel [--minutes 28] [--report results/pixel_by_pixel.csv]
 """
 
 import argparse
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from network import Normalize
 from rnns import MinimalGRU
-from study import evaluation, mnist, report, run, training
+from study import data, evaluation, tables, training
 from study.files import write_whole
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ class PixelReader(nn.Module):
         else:
             self.recurrent = MinimalGRU(1, hidden_size, num_layers, dropout=0.0, longest=STEPS)
         self.norm = nn.LayerNorm(hidden_size)
-        self.classifier = nn.Linear(hidden_size, evaluation.NUM_DIGITS)
+        self.classifier = nn.Linear(hidden_size, data.NUM_DIGITS)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (N, 10) for float images (N, 1, 28, 28) in [0, 1]."""
@@ -90,14 +90,14 @@ class Training:
         """How long it has been learning: processor time, which other programs do not shorten."""
         return time.process_time() - self.start
 
-    def step(self, batch: mnist.Digits) -> float:
+    def step(self, batch: data.Digits) -> float:
         """Learn from a batch; return its loss (nats)."""
         done = min(1.0, self.seconds / self.limit)
         for group in self.optimizer.param_groups:  # up within a twentieth of the time, then down
             group["lr"] = self.lr * min(20 * done, (1 - done) / 0.95) + 1e-6
         low = self.precision != torch.float32
         with torch.autocast("cpu", dtype=self.precision, enabled=low):
-            loss = F.cross_entropy(self.model(mnist.to_float(batch.images)), batch.labels)
+            loss = F.cross_entropy(self.model(data.to_float(batch.images)), batch.labels)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -105,7 +105,7 @@ class Training:
         self.steps += 1
         return loss.item()
 
-    def epoch(self, digits: mnist.Digits) -> float:
+    def epoch(self, digits: data.Digits) -> float:
         """Learn from every image once, or until the time is over; return the mean loss (nats)."""
         losses = []
         self.model.train()
@@ -121,8 +121,8 @@ def train(network: str, order: str, minutes: float, num_images: int) -> pd.DataF
     torch.set_num_threads(1)
     torch.manual_seed(0)
     run.keep_freed_memory()
-    digits, test = mnist.load(ROOT / "data")
-    digits, valid = mnist.split(digits[:num_images], HELD_OUT, 0)
+    digits, test = data.load(ROOT / "data")
+    digits, valid = data.split(digits[:num_images], HELD_OUT, 0)
     batch_size, lr = (SETTINGS[network][name] for name in ("batch_size", "lr"))
     shape = {name: SETTINGS[network][name] for name in ("hidden_size", "num_layers")}
     model = PixelReader(network, order=order, **shape)
@@ -135,7 +135,7 @@ def train(network: str, order: str, minutes: float, num_images: int) -> pd.DataF
         rows.append(row | {"steps": learning.steps, "minutes": learning.seconds / 60})
         print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
     rows[-1]["test_accuracy"] = evaluation.evaluate(model, test[:num_images])[1]
-    return pd.DataFrame(rows).assign(**report.machine())
+    return pd.DataFrame(rows).assign(**tables.machine())
 
 
 def is_done(runs: pd.DataFrame, network: str, minutes: float) -> bool:

@@ -4,7 +4,7 @@ Both train the same CNN with batch 256, using all threads and taking turns, and 
 images after the epoch. Then, for each network on one thread: where its time goes, and how near it
 comes to the time that its multiplications alone would take at the peak of that thread.
 
-    python -m benchmarks.training_speed [--repeats 3] [--images 60000] [--report PAGE]
+    python -m experiments.training_speed [--repeats 3] [--images 60000] [--report PAGE]
 """
 
 import argparse
@@ -23,15 +23,15 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import time_to_99
+from experiments import time_to_99
 from network import CNN, DeepCNN
 from rnns import GRU, LSTM, RNN, BiLSTM
-from study import mnist, report, training
+from study import data, tables, training
 
 EPOCH = {"lr": 0.001, "batch_size": 256, "num_epochs": 1, "progress": False}
 
 
-def usual_epoch(train: mnist.Digits, test: mnist.Digits) -> float:
+def usual_epoch(train: data.Digits, test: data.Digits) -> float:
     """Seconds of one epoch as in most tutorials: DataLoader, ToTensor, one worker, float32."""
     device = training.default_device()
     model, seconds = time_to_99.train(train, 0, network=CNN, batch_size=256, device=device)
@@ -68,7 +68,7 @@ def operations_per_image(network: type[nn.Module], *, backward: bool = True) -> 
     return counter.get_total_flops() / 8
 
 
-def measure(train: mnist.Digits, test: mnist.Digits, repeats: int) -> dict[str, str]:
+def measure(train: data.Digits, test: data.Digits, repeats: int) -> dict[str, str]:
     """One row of the first table: the whole machine, all its threads."""
     peak = matmul_peak()
     pairs = pd.DataFrame(
@@ -90,7 +90,7 @@ def measure(train: mnist.Digits, test: mnist.Digits, repeats: int) -> dict[str, 
     }
 
 
-def where_time_goes(network: type[nn.Module], train: mnist.Digits, peak: float) -> dict[str, str]:
+def where_time_goes(network: type[nn.Module], train: data.Digits, peak: float) -> dict[str, str]:
     """One row of the second table: the speed of a network, the share that it reaches of ``peak``
     (operations a second), and the five operators that take most of the time."""
     model, settings = network(), EPOCH | {"batch_size": 128}
@@ -122,10 +122,10 @@ def main() -> None:
     networks = [where_time_goes(n, part, peak) for n in (CNN, DeepCNN, RNN, GRU, LSTM, BiLSTM)]
     print("\none thread:", pd.DataFrame(networks).to_string(index=False), sep="\n")
     if arguments.report:
-        report.write_row(arguments.report, "training-speed", report.machine() | row)
+        tables.write_row(arguments.report, "training-speed", tables.machine() | row)
         key = ("processor", "cores", "network")
         for row in networks:
-            report.write_row(arguments.report, "networks", report.machine() | row, key=key)
+            tables.write_row(arguments.report, "networks", tables.machine() | row, key=key)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from torch import nn
 
 from conftest import ROOT
 from network import CNN
-from study import run, training, weights
-from study.run import CODE_HASHES, SOURCES, Run, RunError, code_hash
+from study import training, weights
+from study.runs import CODE_HASHES, SOURCES, Run, RunError, code_hash
 
 SETTINGS = {"network": CNN, "lr": 0.01, "batch_size": 64, "num_epochs": 1}
 # Together they make a training pass through all that it can pass through.
@@ -254,9 +254,9 @@ def test_two_searches_may_write_the_same_run(folder, files, monkeypatch):
 
 NO_ROOM = """
 import resource, sys
-from study import mnist, run
+from study import data, runs
 from network import CNN
-train = mnist.load(sys.argv[1])[0][:64]
+train = data.load(sys.argv[1])[0][:64]
 chosen = run.Run.from_settings(
     {"network": CNN, "lr": 0.01, "batch_size": 32, "num_epochs": 1}
 )

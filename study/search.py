@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from study import run as runs_on_disk
 from study import training, weights
-from study.mnist import Digits, fingerprint
-from study.run import Run, RunError, train_run
+from study.data import Digits, fingerprint
+from study.runs import Run, RunError, train_run
 from study.settings import or_none, whole
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ time is taken. First come runs that do nothing, on two workers: what a run costs
 training. Then come trainings of the CNN, batch 256: without a cluster, on one worker, and on two.
 The overhead is the time of the search beyond the trainings themselves, as the workers clock them.
 
-    python -m benchmarks.grid_scaling [--nothing 2000] [--runs 8] [--images 60000] [--epochs 2]
+    python -m experiments.grid_scaling [--nothing 2000] [--runs 8] [--images 60000] [--epochs 2]
 """
 
 import argparse
@@ -24,10 +24,10 @@ import psutil
 import torch
 from distributed import Client
 
-from benchmarks.training_speed import peak_memory
+from experiments.training_speed import peak_memory
 from network import CNN
-from study import cluster, grid_search, mnist, report
-from study.run import Run, train_run
+from study import cluster, data, search, tables
+from study.runs import Run, train_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,11 +79,11 @@ def cluster_of(num_workers: int, train: Callable) -> Iterator[Client]:
 
 
 def search(
-    train: mnist.Digits, runs_dir: Path, num_runs: int, client: Client | None, num_epochs: int
+    train: data.Digits, runs_dir: Path, num_runs: int, client: Client | None, num_epochs: int
 ) -> tuple[float, pd.DataFrame]:
     """Search over ``num_runs`` seeds; return the seconds that it took, and its table."""
     start = time.perf_counter()
-    runs = grid_search.search(
+    runs = search.search(
         {"seed": range(num_runs)},
         train,
         study="scaling",
@@ -105,14 +105,14 @@ def bytes_sent() -> int:
     return sum(counter.bytes_sent for name, counter in counters.items() if name[:2] == "lo")
 
 
-def measure_nothing(train: mnist.Digits, num_runs: int) -> dict[str, str]:
+def measure_nothing(train: data.Digits, num_runs: int) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder, cluster_of(2, train_nothing) as client:
         search(train, Path(folder) / "warm", 2, client, 1)
         before = bytes_sent()
         seconds, _ = search(train, Path(folder), num_runs, client, 1)
         sent = bytes_sent() - before
         resumed, _ = search(train, Path(folder), num_runs, client, 1)
-        data = client.get_metadata([cluster.DATA_KEY, mnist.fingerprint(train, None), "size"])
+        data = client.get_metadata([cluster.DATA_KEY, data.fingerprint(train, None), "size"])
     return {
         "ms a run": f"{seconds / num_runs * 1000:.1f}",
         "kB a run": f"{sent / num_runs / 1e3:.1f}",
@@ -123,7 +123,7 @@ def measure_nothing(train: mnist.Digits, num_runs: int) -> dict[str, str]:
 
 
 def measure_trainings(
-    train: mnist.Digits, num_runs: int, num_epochs: int, num_workers: int
+    train: data.Digits, num_runs: int, num_epochs: int, num_workers: int
 ) -> dict[str, float]:
     """Train on a cluster, or without one (``num_workers`` 0), warm."""
     there = cluster_of(num_workers, train_clocked) if num_workers else nullcontext()
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="epochs of a training")
     parser.add_argument("--report", type=Path, help="Markdown page that gets this machine's row")
     arguments = parser.parse_args()
-    train = mnist.load(ROOT / "data")[0][: arguments.images]
+    train = data.load(ROOT / "data")[0][: arguments.images]
     row = measure_nothing(train, arguments.nothing)
     none, one, two = (
         measure_trainings(train, arguments.runs, arguments.epochs, num_workers)
@@ -168,7 +168,7 @@ def main() -> None:
     for name, value in row.items():
         print(f"{name:25} {value}")
     if arguments.report:
-        report.write_row(arguments.report, "grid-scaling", report.machine() | row)
+        tables.write_row(arguments.report, "grid-scaling", tables.machine() | row)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import pytest
 from conftest import ROOT
 from network import CNN
 from rnns import RNN
-from study import evaluation, grid_search, training, weights
-from study.run import CODE_HASHES, RunError, folder_name, train_run
+from study import evaluation, search, training, weights
+from study.runs import CODE_HASHES, RunError, folder_name, train_run
 
 GRID = {"lr": [0.01, 0.001], "batch_size": [64]}
 
@@ -26,7 +26,7 @@ GRID = {"lr": [0.01, 0.001], "batch_size": [64]}
 @pytest.fixture
 def search(few, tmp_path):
     def run(grid=GRID, **settings):
-        return grid_search.search(
+        return search.search(
             grid,
             *few,
             study="study",
@@ -67,14 +67,14 @@ def test_one_row_a_run(search, few):
         settings = json.loads((folder / "settings.json").read_text())
         assert settings["fit"]["lr"] == run["lr"]
         precision = training.fast_precision(training.default_device())
-        logits = evaluation.predict(grid_search.load_model(run), few[0].images, precision=precision)
+        logits = evaluation.predict(search.load_model(run), few[0].images, precision=precision)
         assert evaluation.loss_and_accuracy(logits, few[0].labels) == pytest.approx(
             (run["train_loss"], run["train_accuracy"])
         )
 
 
 def test_histories_carry_the_settings(search):
-    histories = grid_search.histories(search(num_epochs=2))
+    histories = search.histories(search(num_epochs=2))
     assert list(histories["lr"]) == [0.01, 0.01, 0.001, 0.001]
     assert list(histories["epoch"]) == [1, 2, 1, 2]
     assert {"train_loss", "valid_loss", "learning_rate"} <= set(histories)
@@ -115,7 +115,7 @@ def test_data_and_code_are_part_of_the_key(search, trainings, few, tmp_path, mon
     grid = {"lr": [0.01], "batch_size": [64]}
     search(grid)
     train, valid = few
-    grid_search.search(
+    search.search(
         grid,
         train[:500],
         valid,
@@ -141,12 +141,12 @@ def test_retrain(search, trainings):
 def test_diverged_run_does_not_end_the_grid(search):
     runs = search({"lr": [1e30, 0.01], "batch_size": [64]}, num_epochs=3)
     assert list(runs["status"]) == ["diverged", "finished"]
-    assert len(grid_search.histories(runs[:1])) < 3
+    assert len(search.histories(runs[:1])) < 3
     assert runs["train_loss"].idxmin() == 1
 
 
 def test_progress_shows_the_best_so_far(few, tmp_path, capsys):
-    runs = grid_search.search(GRID, *few, study="s", runs_dir=tmp_path, network=CNN, num_epochs=1)
+    runs = search.search(GRID, *few, study="s", runs_dir=tmp_path, network=CNN, num_epochs=1)
     assert f"best valid_loss {runs['valid_loss'].min():.4f}" in capsys.readouterr().out
 
 
@@ -182,10 +182,10 @@ def test_senseless_settings_are_refused_before_training(search, trainings, grid,
 
 def test_keep(search, tmp_path, few):
     run = search().iloc[0]
-    grid_search.keep(run, tmp_path / "models" / "kept.pt")
+    search.keep(run, tmp_path / "models" / "kept.pt")
     kept = weights.load_model(tmp_path / "models" / "kept.pt")
     assert evaluation.evaluate(kept, few[1]) == evaluation.evaluate(
-        grid_search.load_model(run), few[1]
+        search.load_model(run), few[1]
     )
     assert [p.name for p in (tmp_path / "models").iterdir()] == ["kept.pt"]
 
@@ -193,11 +193,11 @@ def test_keep(search, tmp_path, few):
 SCRIPT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
-from study import grid_search, mnist
+from study import data, search
 from network import CNN
 if __name__ == "__main__":
-    train, _ = mnist.load(sys.argv[1])
-    runs = grid_search.search(
+    train, _ = data.load(sys.argv[1])
+    runs = search.search(
         {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}, train[:2000], train[2000:2500],
         study="killed", runs_dir=sys.argv[2], network=CNN, batch_size=64, num_epochs=2,
     )
@@ -269,12 +269,12 @@ def test_an_interrupted_search_leaves_no_process(tmp_path):
 
 QUIET_SCRIPT = """
 import os, sys
-from study import grid_search, mnist
+from study import data, search
 from network import CNN
 if __name__ == "__main__":
-    train, _ = mnist.load(sys.argv[1])
+    train, _ = data.load(sys.argv[1])
     # The later networks are larger by far: memory that their workers keep looks like a leak.
-    grid_search.search(
+    search.search(
         {"hidden_size": [8, 9, 20_000, 20_001, 10, 11]}, train[:300], study="quiet",
         runs_dir=sys.argv[2], network=CNN, lr=0.01, batch_size=150, num_epochs=1, num_workers=2,
         progress=False, tensorboard=False,
@@ -301,7 +301,7 @@ def test_a_search_is_quiet_whatever_its_workers_memory_and_folders(tmp_path):
 def test_a_worker_ended_from_outside_is_explained(few, tmp_path, monkeypatch):
     monkeypatch.setattr(grid_search, "train_run", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(RunError, match=r"ended from outside.*smaller num_workers"):
-        grid_search.search(
+        search.search(
             GRID, *few, study="s", runs_dir=tmp_path, network=CNN, num_epochs=1, num_workers=2
         )
 
@@ -316,9 +316,9 @@ def test_a_recurrent_network_may_diverge_beside_its_log(search):
 def test_best(search):
     runs = search({"lr": [1e30, 0.01, 0.001]}, batch_size=64, num_epochs=3)
     assert list(runs["status"]) == ["diverged", "finished", "finished"]
-    assert grid_search.best(runs, "valid_loss")["lr"] == runs.loc[runs["valid_loss"].idxmin(), "lr"]
-    with pytest.raises(grid_search.NoneConverged, match="None of the 1 runs converged"):
-        grid_search.best(runs[:1], "valid_loss")
+    assert search.best(runs, "valid_loss")["lr"] == runs.loc[runs["valid_loss"].idxmin(), "lr"]
+    with pytest.raises(search.NoneConverged, match="None of the 1 runs converged"):
+        search.best(runs[:1], "valid_loss")
 
 
 def test_a_dict_is_a_setting_like_any_other(search):
@@ -328,4 +328,4 @@ def test_a_dict_is_a_setting_like_any_other(search):
     assert runs["folder"].nunique() == 2
     content = json.loads((Path(runs["folder"][1]) / "settings.json").read_text())
     assert content["fit"]["augmentation"] == strengths[1]
-    assert len(grid_search.histories(runs)) == 2
+    assert len(search.histories(runs)) == 2

@@ -24,9 +24,9 @@ NAMES = {
     "cnn_with_augmentation": "CNN, augmented",
     "with_augmentation": "deeper CNN, augmented",
     "ensemble": "ensemble of five",
-    "smallest": "small CNN, 25k",
-    "smallest_5k": "small CNN, 5k",
-    "smallest_1k": "small CNN, 1k",
+    "small_25k": "small CNN, 25k",
+    "small_5k": "small CNN, 5k",
+    "small_1k": "small CNN, 1k",
     "robust": "robust CNN, extra data",
     "robust_small": "small robust CNN, extra data",
     "rnn": "RNN",
@@ -76,8 +76,8 @@ def result_row(
             on those that chose it, None where there were none.
     """
     correct, total = evaluation.num_correct(*test), len(test[1])
-    low, high = evaluation.wilson_interval(correct, total)
-    knows_no_digit = test[0].shape[1] > evaluation.NUM_DIGITS
+    low, high = statistics.wilson_interval(correct, total)
+    knows_no_digit = test[0].shape[1] > data.NUM_DIGITS
     return {
         "parameters": evaluation.num_parameters(model),
         "epochs": len(history),
@@ -98,14 +98,14 @@ def result_table(results: pd.DataFrame) -> pd.DataFrame:
     """Return the results as they are published: one row a model, every number as text.
 
     Args:
-        results: numbers, as in ``visualizations/results.csv``: model, parameters, epochs,
+        results: numbers, as in ``results/results.csv``: model, parameters, epochs,
             training seconds, errors, and accuracies and interval from 0 to 1.
     """
     table = results.drop(columns=["test low", "test high"])
     for column, text in FORMATS.items():
         table[column] = [text.format(v) if pd.notna(v) else "-" for v in table[column]]
     limits = zip(results["test low"], results["test high"], strict=True)
-    intervals = [evaluation.interval_text(*pair) for pair in limits]
+    intervals = [statistics.interval_text(*pair) for pair in limits]
     table.insert(table.columns.get_loc("errors"), "95 % interval", intervals)
     return table
 

@@ -7,7 +7,7 @@ that is behind after two folds is not worth the other three. The test set is not
 
 It takes hours. Every training is kept in ``runs/cross_validation``, so it can be interrupted.
 
-    python -m benchmarks.cross_validation [TRIAL ...] --report FOLDER [--folds 0 1]
+    python -m experiments.cross_validation [TRIAL ...] --report FOLDER [--folds 0 1]
 """
 
 import argparse
@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from study import evaluation, grid_search, mnist, weights
+from study import data, evaluation, search, weights
 from study.distillation import soft_labels
 from study.files import write_whole
 
@@ -35,7 +35,7 @@ KEY = ["split", "trial", "fold"]  # of a run
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings of ``grid_search.search``, and what else is done to the images or labels.
+    """Settings of ``search.search``, and what else is done to the images or labels.
 
     Attributes:
         settings: by name; the network by the name of its class.
@@ -80,18 +80,18 @@ TRIALS = {
 
 
 @cache
-def folds(split: str, num_images: int) -> tuple[mnist.Digits, list[tuple[np.ndarray, np.ndarray]]]:
+def folds(split: str, num_images: int) -> tuple[data.Digits, list[tuple[np.ndarray, np.ndarray]]]:
     """Return the training images and, of each fold, the indices to train on and to classify.
 
     Args:
         split: "random", stratified by class; or "by writer", where nobody's digits are on both
             sides, and the classes keep their shares only roughly.
     """
-    digits = mnist.load(ROOT / "data")[0][:num_images]
+    digits = data.load(ROOT / "data")[0][:num_images]
     options = {"n_splits": NUM_FOLDS, "shuffle": True, "random_state": SEED}
     if split == "random":
         return digits, list(StratifiedKFold(**options).split(digits.images, digits.labels))
-    writers = mnist.writers(ROOT / "data")[0]["writer"].to_numpy()[:num_images]
+    writers = data.writers(ROOT / "data")[0]["writer"].to_numpy()[:num_images]
     return digits, list(
         StratifiedGroupKFold(**options).split(digits.images, digits.labels, writers)
     )
@@ -121,17 +121,17 @@ class Job:
         settings, teachers = self.settings(), TRIALS[self.trial].teachers
         if teachers:
             runs = [Job(**vars(self) | {"trial": t, "left_out": ()}).train() for t in teachers]
-            networks = [grid_search.load_model(run) for run in runs]
+            networks = [search.load_model(run) for run in runs]
             views = {"num_views": NUM_VIEWS, "seed": SEED}
             part = soft_labels(networks, part, settings["augmentation"], **views)
         settings |= {"network": weights.NETWORKS[settings["network"]]}
         keep = {"study": "cross_validation", "runs_dir": self.runs_dir, "tensorboard": False}
         one = {"num_workers": 1, "progress": False}
-        return grid_search.search({"seed": [SEED]}, part, **one, **keep, **settings).iloc[0]
+        return search.search({"seed": [SEED]}, part, **one, **keep, **settings).iloc[0]
 
     def classify(self) -> tuple[dict, pd.DataFrame]:
         """Train; return a row about the run, and a table of the images that it misclassifies."""
-        model = grid_search.load_model(self.train())
+        model = search.load_model(self.train())
         digits, all_folds = folds(self.split, self.num_images)
         indices = all_folds[self.fold][1]
         unseen = digits[indices]
@@ -169,7 +169,7 @@ def main() -> None:
         table[table["split"] == arguments.split]
         for table in (_read(arguments.report / RUNS), _read(arguments.report / MISCLASSIFIED))
     )
-    print(evaluation.compare_trials(runs, misclassified, runs["trial"].iloc[0]))
+    print(statistics.compare_trials(runs, misclassified, runs["trial"].iloc[0]))
 
 
 def _run(trials: list[str], arguments: argparse.Namespace) -> None:
@@ -181,7 +181,7 @@ def _run(trials: list[str], arguments: argparse.Namespace) -> None:
         keys = [(arguments.split, trial, fold) for fold in arguments.folds or range(NUM_FOLDS)]
         jobs += [Job(*key, *how, left_out) for key in keys]
     one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    workers = grid_search.default_workers()
+    workers = search.default_workers()
     with ProcessPoolExecutor(workers, get_context("spawn"), **one_thread) as pool:
         futures = {pool.submit(job.classify): job for job in jobs}
         try:
@@ -203,7 +203,7 @@ def _suspected(report: Path, split: str, judges: tuple[str, ...]) -> tuple[int, 
     runs, errors = (t[(t["split"] == split) & t["trial"].isin(judges)] for t in tables)
     if len(runs) < NUM_FOLDS * len(judges):
         raise ValueError(f"run all {NUM_FOLDS} folds of {', '.join(judges)} first")
-    return tuple(evaluation.suspected_labels(errors)["image"])
+    return tuple(statistics.suspected_labels(errors)["image"])
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ advance; only then are the test images read. All settings were chosen on validat
 clock runs from the uint8 images in memory to the last step. Then the usual loop is sped up one
 trick at a time; each row states after how many epochs it read 99.0 % of the validation images.
 
-    python -m benchmarks.time_to_99 [--seeds 20] [--images 60000] [--figure PNG] [--report PAGE]
+    python -m experiments.time_to_99 [--seeds 20] [--images 60000] [--figure PNG] [--report PAGE]
 """
 
 import argparse
@@ -27,7 +27,7 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from network import CNN, Normalize
-from study import evaluation, mnist, plots, report, run, training
+from study import data, evaluation, plots, tables, training
 
 CPU = torch.device("cpu")
 
@@ -59,17 +59,17 @@ def late_pooling_cnn() -> CNN:
     return model
 
 
-def loaded(digits: mnist.Digits, batch_size: int, train: bool = True):
+def loaded(digits: data.Digits, batch_size: int, train: bool = True):
     """Batches as in most tutorials: DataLoader, ToTensor, one worker."""
     images = MNIST("data", train=train, transform=transforms.ToTensor())
     subset = Subset(images, range(len(digits)))
     return DataLoader(subset, batch_size=batch_size, shuffle=train, num_workers=1)
 
 
-def in_memory(digits: mnist.Digits, batch_size: int):
+def in_memory(digits: data.Digits, batch_size: int):
     """Batches cut from one tensor, in a new random order."""
     for indices in torch.randperm(len(digits)).split(batch_size):
-        yield mnist.to_float(digits.images[indices]), digits.labels[indices]
+        yield data.to_float(digits.images[indices]), digits.labels[indices]
 
 
 # One trick a row, each on top of those before, with the number of epochs after which the mean
@@ -88,7 +88,7 @@ FASTEST = {name: value for _, changes in TRICKS.values() for name, value in chan
 
 
 def train(
-    digits: mnist.Digits,
+    digits: data.Digits,
     seed: int,
     *,
     network: Callable[[], nn.Module] = late_pooling_cnn,
@@ -121,7 +121,7 @@ def train(
     return model.eval(), time.perf_counter() - start
 
 
-def ladder(digits: mnist.Digits) -> pd.DataFrame:
+def ladder(digits: data.Digits) -> pd.DataFrame:
     """Seconds to the target as tricks are added: one epoch of each row is timed."""
     rows, settings = [], {}
     for trick, (epochs, changes) in TRICKS.items():
@@ -131,7 +131,7 @@ def ladder(digits: mnist.Digits) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["trick", "seconds an epoch", "epochs", "seconds"])
 
 
-def measure(digits: mnist.Digits, test: mnist.Digits, num_seeds: int) -> dict[str, str]:
+def measure(digits: data.Digits, test: data.Digits, num_seeds: int) -> dict[str, str]:
     """Train with all tricks and each seed; return one row of the table."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", f"import {__spec__.name}"], check=True)
@@ -148,12 +148,12 @@ def measure(digits: mnist.Digits, test: mnist.Digits, num_seeds: int) -> dict[st
     }
 
 
-def load(num_images: int) -> tuple[mnist.Digits, mnist.Digits]:
+def load(num_images: int) -> tuple[data.Digits, data.Digits]:
     """Prepare this process; return the first training images and all test images."""
     run.keep_freed_memory()
     MNIST("data", download=True)  # the usual loop reads the archives unpacked
     print(f"{training.default_device()}, {torch.get_num_threads()} threads, {torch.__version__=}")
-    digits, test = mnist.load()
+    digits, test = data.load()
     return digits[:num_images], test
 
 
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--report", help="Markdown page that gets this machine's row")
     arguments = parser.parse_args()
     digits, test = load(arguments.images)
-    row, machine = measure(digits, test, arguments.seeds), report.machine()
+    row, machine = measure(digits, test, arguments.seeds), tables.machine()
     print(pd.Series(row).to_string())
     steps = ladder(digits)
     print(steps.round(2).to_string(index=False))
@@ -177,7 +177,7 @@ def main() -> None:
         figure = plots.waterfall(steps.set_index("trick")["seconds"], title)
         plots.save(figure, arguments.figure.stem, arguments.figure.parent)
     if arguments.report:
-        report.write_row(arguments.report, "time-to-99", machine | row)
+        tables.write_row(arguments.report, "time-to-99", machine | row)
 
 
 if __name__ == "__main__":

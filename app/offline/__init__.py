@@ -14,9 +14,8 @@ import numpy as np
 from torch import nn
 
 from network import PIXEL_MEAN, PIXEL_STD, DeepCNN
-from study import weights
+from study import refusal, weights
 from study.files import write_whole
-from study.pictures import refusal
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "draw.html"

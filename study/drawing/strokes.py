@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 
-from .preparation import prepare
+from study.reading.preparation import prepare
 
 SIZE = 128  # pixels, the side of a picture
 HEIGHT = 92  # pixels, of a digit on it

@@ -1,11 +1,11 @@
 """Write how long `make run` or `make long` took into the README, in this machine's row.
 
-python -m benchmarks.run_time "make run" data_exploration=42 train=161
+python -m experiments.run_time "make run" data_exploration=42 train=161
 """
 
 import argparse
 
-from study import report
+from study import tables
 
 
 def main() -> None:
@@ -15,10 +15,10 @@ def main() -> None:
     parser.add_argument("--report", default="README.md", help="the page to write to")
     arguments = parser.parse_args()
     seconds = dict(pair.split("=") for pair in arguments.seconds)
-    row = {"command": arguments.command} | report.machine()
+    row = {"command": arguments.command} | tables.machine()
     row["minutes"] = f"{sum(map(int, seconds.values())) / 60:.1f}"
     row["seconds of each notebook"] = ", ".join(f"{name} {s}" for name, s in seconds.items())
-    report.write_row(arguments.report, "run-time", row, key=("command", "processor", "cores"))
+    tables.write_row(arguments.report, "run-time", row, key=("command", "processor", "cores"))
     print(f"{row['command']}: {row['minutes']} minutes in all; written to {arguments.report}")
 
 

@@ -3,7 +3,7 @@
 Starts the server as `make app` does and asks it over several connections at once, each of which
 waits for its answer before it asks again, with a 400x400 drawing like those that the page sends.
 
-    python -m benchmarks.app_load [--seconds 20] [--report docs/api.md]
+    python -m experiments.app_load [--seconds 20] [--report docs/api.md]
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from study import report
+from study import tables
 
 ROOT = Path(__file__).parent.parent
 CONNECTIONS = 8
@@ -106,7 +106,7 @@ def main() -> None:
     print("milliseconds: median {}, 95 % {}, 99 % {}, most {}".format(*ms))
     if arguments.report and not failed:
         figures = {"predictions a second": f"{rate:.0f}", "median (ms)": ms[0], "99 % (ms)": ms[2]}
-        report.write_row(arguments.report, "app-load", report.machine() | figures)
+        tables.write_row(arguments.report, "app-load", tables.machine() | figures)
 
 
 if __name__ == "__main__":

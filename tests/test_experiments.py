@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from conftest import ROOT
-from study.pictures.scenes import KINDS
-from study.report import machine
+from study.drawing.scenes import KINDS
+from study.tables import machine
 
 
 def run(tmp_path, name, markers, *arguments):
     """Run a benchmark; return what it printed, and the rows that it wrote by marker."""
     page = tmp_path / "page.md"
     page.write_text("".join(f"<!-- {marker} -->\n<!-- /{marker} -->\n" for marker in markers))
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--report", page, *arguments]
+    command = [sys.executable, "-m", f"experiments.{name}", "--report", page, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = {}
@@ -52,7 +52,7 @@ def test_training_speed(tmp_path):
 def test_operations_are_those_counted_by_hand():
     """Each multiply-add of the CNN counts as 2 operations, and is done forward, for the gradient
     of the weights, and for that of the input, which the first layer does not need."""
-    from benchmarks.training_speed import operations_per_image
+    from experiments.training_speed import operations_per_image
     from network import CNN
 
     first = 28 * 28 * 16 * 25
@@ -95,11 +95,11 @@ def test_time_to_99(tmp_path):
 
 def test_pixel_by_pixel(tmp_path):
     """Every run is trained until its time is over, and none that the table has again."""
-    from benchmarks.pixel_by_pixel import SETTINGS, PixelReader
+    from experiments.pixel_by_pixel import SETTINGS, PixelReader
     from study.evaluation import num_parameters
 
     table = tmp_path / "pixels.csv"
-    command = [sys.executable, "-m", "benchmarks.pixel_by_pixel", "--report", table]
+    command = [sys.executable, "-m", "experiments.pixel_by_pixel", "--report", table]
     command += ["--minutes", "0.01", "--images", "200"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     runs = pd.read_csv(table)
@@ -118,7 +118,7 @@ def test_pixel_by_pixel(tmp_path):
 
 
 def test_pixels_are_read_one_by_one_in_their_order():
-    from benchmarks.pixel_by_pixel import ORDERS, PixelReader
+    from experiments.pixel_by_pixel import ORDERS, PixelReader
 
     assert sorted(ORDERS["permuted"].tolist()) == ORDERS["plain"].tolist() == list(range(784))
     images = torch.rand(2, 1, 28, 28)
@@ -136,7 +136,7 @@ def test_run_time(tmp_path):
     for command in ("make run", "make long", "make run"):
         arguments = [command, "data_exploration=42", "train=78", "--report", page]
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.run_time", *arguments], cwd=ROOT, check=True
+            [sys.executable, "-m", "experiments.run_time", *arguments], cwd=ROOT, check=True
         )
     rows = page.read_text().splitlines()[3:-1]
     assert [row.split("|")[1].strip() for row in rows] == ["make run", "make long"]
@@ -148,7 +148,7 @@ def test_scenes(tmp_path):
     page.write_text(
         "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("kinds", "numbers"))
     )
-    command = [sys.executable, "-m", "benchmarks.scenes", "--count", "1", "--report", page]
+    command = [sys.executable, "-m", "experiments.scenes", "--count", "1", "--report", page]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     written = re.findall(
@@ -167,9 +167,9 @@ def test_scenes(tmp_path):
 
 def test_cross_validation(tmp_path):
     """Every image is read once by each trial, and never by a network that was trained on it."""
-    from benchmarks.cross_validation import NUM_FOLDS, folds
+    from experiments.cross_validation import NUM_FOLDS, folds
 
-    command = [sys.executable, "-m", "benchmarks.cross_validation", "first study", "mild"]
+    command = [sys.executable, "-m", "experiments.cross_validation", "first study", "mild"]
     command += ["--runs-dir", tmp_path, "--report", tmp_path, "--images", "300", "--epochs", "1"]
     trained = []
     for _ in range(2):  # the second time, everything is there
@@ -192,11 +192,11 @@ def test_cross_validation(tmp_path):
 
 
 def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, monkeypatch):
-    from benchmarks import cross_validation
-    from benchmarks.cross_validation import NUM_FOLDS, TRIALS, Job, Trial, folds
-    from study import grid_search
+    from experiments import cross_validation
+    from experiments.cross_validation import NUM_FOLDS, TRIALS, Job, Trial, folds
+    from study import search
 
-    trained, search = [], grid_search.search
+    trained, search = [], search.search
 
     def remembered(grid, part, **keep):
         trained.append(part)
@@ -231,7 +231,7 @@ def test_make_gives_benchmarks_arguments_that_they_understand():
     targets = ["benchmark", "benchmark-pixels", "benchmark-folds", "benchmark-cluster"]
     make = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True)
     lines = make.stdout.replace("\\\n", " ").splitlines()
-    commands = [line.partition(" -m ")[2] for line in lines if " -m benchmarks." in line]
+    commands = [line.partition(" -m ")[2] for line in lines if " -m experiments." in line]
     assert len(commands) > len(targets)
     for command in commands:  # --help comes last, so the arguments before it are read first
         words = [sys.executable, "-m", *shlex.split(command), "--help"]
@@ -241,7 +241,7 @@ def test_make_gives_benchmarks_arguments_that_they_understand():
 
 def test_committed_tables_of_the_cross_validation():
     """The notebook shows trials of the list, and errors on images that were held out."""
-    from benchmarks.cross_validation import KEY, TRIALS, folds
+    from experiments.cross_validation import KEY, TRIALS, folds
 
     runs, wrong = (
         pd.read_csv(ROOT / "visualizations" / name)
@@ -259,7 +259,7 @@ def test_committed_tables_of_the_cross_validation():
 
 
 def test_first_study_of_the_cross_validation_has_the_distortions_of_its_models():
-    from benchmarks.cross_validation import TRIALS
+    from experiments.cross_validation import TRIALS
     from study.weights import read_model_file
 
     for file in ("cnn_with_augmentation", "with_augmentation"):
@@ -269,7 +269,7 @@ def test_first_study_of_the_cross_validation_has_the_distortions_of_its_models()
 
 
 def test_folds_by_writer_keep_writers_apart(qmnist, tmp_path, monkeypatch):
-    from benchmarks import cross_validation
+    from experiments import cross_validation
 
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "MNIST").symlink_to(ROOT / "data" / "MNIST")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import ROOT
-from study import mnist
+from study import data
 
 RAW = ROOT / "data" / "MNIST" / "raw"
 QMNIST = ROOT / "data" / "QMNIST" / "raw"
@@ -35,7 +35,7 @@ def test_committed_archive_is_the_official_one(name, md5):
 
 
 def test_load_needs_no_network(archives, no_network):
-    train, test = mnist.load(archives)
+    train, test = data.load(archives)
     for digits, size in ((train, 60_000), (test, 10_000)):
         assert digits.images.shape == (size, 28, 28)
         assert digits.images.dtype == torch.uint8
@@ -48,8 +48,8 @@ def test_load_needs_no_network(archives, no_network):
 
 def test_missing_archive_without_network(archives, no_network):
     (archives / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(mnist.DataError, match=r"t10k-labels-idx1-ubyte\.gz is missing.*restore"):
-        mnist.load(archives)
+    with pytest.raises(data.DataError, match=r"t10k-labels-idx1-ubyte\.gz is missing.*restore"):
+        data.load(archives)
 
 
 def test_missing_archive_is_fetched(archives, monkeypatch):
@@ -62,7 +62,7 @@ def test_missing_archive_is_fetched(archives, monkeypatch):
         shutil.copyfile(RAW / filename, f"{root}/{filename}")
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
-    _, test = mnist.load(archives)
+    _, test = data.load(archives)
     assert archive.name in fetched
     assert len(test) == 10_000
 
@@ -72,8 +72,8 @@ def test_damaged_archive_is_named(archives):
     content = bytearray(archive.read_bytes())
     content[1000] ^= 1
     archive.write_bytes(content)
-    with pytest.raises(mnist.DataError, match=r"train-images-idx3-ubyte\.gz is damaged.*restore"):
-        mnist.load(archives)
+    with pytest.raises(data.DataError, match=r"train-images-idx3-ubyte\.gz is damaged.*restore"):
+        data.load(archives)
 
 
 REPORT_WRITES = """
@@ -83,9 +83,9 @@ def refuse(event, arguments):
         raise PermissionError(f"read-only: {arguments[0]}")
     if event in ("os.mkdir", "os.rename", "os.remove"):
         raise PermissionError(f"read-only: {arguments[0]}")
-from study import mnist
+from study import data
 sys.addaudithook(refuse)
-print(len(mnist.load(sys.argv[1])[0]))
+print(len(data.load(sys.argv[1])[0]))
 """
 
 
@@ -96,9 +96,9 @@ def test_a_read_only_clone_is_enough(archives):
 
 
 def test_split_is_stratified_and_repeatable(digits):
-    train, valid = mnist.split(digits[0], 0.2, seed=0)
-    again, _ = mnist.split(digits[0], 0.2, seed=0)
-    other, _ = mnist.split(digits[0], 0.2, seed=1)
+    train, valid = data.split(digits[0], 0.2, seed=0)
+    again, _ = data.split(digits[0], 0.2, seed=0)
+    other, _ = data.split(digits[0], 0.2, seed=1)
     assert (len(train), len(valid)) == (48_000, 12_000)
     assert torch.equal(train.images, again.images)
     assert not torch.equal(train.labels, other.labels)
@@ -108,7 +108,7 @@ def test_split_is_stratified_and_repeatable(digits):
 
 def test_split_loses_and_repeats_nothing(digits):
     whole = digits[0][:1000]
-    parts = mnist.split(whole, 0.25, seed=0)
+    parts = data.split(whole, 0.25, seed=0)
     rows = torch.cat([part.images for part in parts]).flatten(1)
     assert sorted(map(bytes, rows.numpy())) == sorted(map(bytes, whole.images.flatten(1).numpy()))
 
@@ -117,53 +117,53 @@ def test_split_loses_and_repeats_nothing(digits):
 
 
 def test_writers_are_fetched_once_and_read(qmnist, tmp_path):
-    train, test = mnist.writers(tmp_path / "data")
+    train, test = data.writers(tmp_path / "data")
     assert train["writer"].tolist() == [row // 100 for row in range(60_000)]
     assert train["series"][::100].tolist() == [0, 1, 4] * 200
     assert train["group"][:400:100].tolist() == ["employees", "employees", "students", "employees"]
     assert len(test) == 10_000  # the others are none of MNIST's
     assert test["writer"].tolist() == [2100 + row // 100 for row in range(10_000)]
     shutil.rmtree(qmnist)
-    assert mnist.writers(tmp_path / "data")[0].equals(train)
+    assert data.writers(tmp_path / "data")[0].equals(train)
 
 
 def test_missing_writers_are_said_in_one_sentence(tmp_path, no_network):
-    with pytest.raises(mnist.DataError) as error:
-        mnist.writers(tmp_path)
+    with pytest.raises(data.DataError) as error:
+        data.writers(tmp_path)
     assert not (tmp_path / "QMNIST").exists()
     for part in ("train", "test"):
         assert f"qmnist-{part}-labels-idx2-int.gz" in str(error.value)
-        assert mnist.WRITERS[part][0] in str(error.value)
+        assert data.WRITERS[part][0] in str(error.value)
     assert str(error.value).count(". ") == 0
 
 
 def test_only_the_missing_one_of_the_two_is_named(qmnist, tmp_path):
-    mnist.writers(tmp_path / "data")
+    data.writers(tmp_path / "data")
     (tmp_path / "data" / "QMNIST" / "raw" / "qmnist-test-labels-idx2-int.gz").unlink()
     shutil.rmtree(qmnist)
-    with pytest.raises(mnist.DataError, match="qmnist-test-labels") as error:
-        mnist.writers(tmp_path / "data")
+    with pytest.raises(data.DataError, match="qmnist-test-labels") as error:
+        data.writers(tmp_path / "data")
     assert "qmnist-train" not in str(error.value)
 
 
 def test_another_file_at_the_address_is_not_kept(qmnist, tmp_path):
     (qmnist / "qmnist-train-labels-idx2-int.gz").write_text("<html>Log in to this network")
-    with pytest.raises(mnist.DataError, match="could not be downloaded"):
-        mnist.writers(tmp_path / "data")
+    with pytest.raises(data.DataError, match="could not be downloaded"):
+        data.writers(tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 def test_damaged_writers_are_named(qmnist, tmp_path):
-    mnist.writers(tmp_path / "data")
+    data.writers(tmp_path / "data")
     file = tmp_path / "data" / "QMNIST" / "raw" / "qmnist-test-labels-idx2-int.gz"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(mnist.DataError, match=r"qmnist-test-labels.* is damaged.*delete"):
-        mnist.writers(tmp_path / "data")
+    with pytest.raises(data.DataError, match=r"qmnist-test-labels.* is damaged.*delete"):
+        data.writers(tmp_path / "data")
 
 
 @pytest.mark.skipif(not QMNIST.exists(), reason="data/QMNIST was not fetched")
 def test_each_row_of_qmnist_is_the_same_image_of_mnist(digits):
-    for part, written, size in zip(digits, mnist.writers(ROOT / "data"), (539, 297), strict=True):
+    for part, written, size in zip(digits, data.writers(ROOT / "data"), (539, 297), strict=True):
         name = "train" if len(part) == 60_000 else "test"
         content = gzip.decompress((QMNIST / f"qmnist-{name}-labels-idx2-int.gz").read_bytes())
         labels = np.frombuffer(content, ">i4", offset=12).reshape(-1, 8)[: len(part), 0]
@@ -175,21 +175,21 @@ def test_each_row_of_qmnist_is_the_same_image_of_mnist(digits):
 @pytest.mark.parametrize("as_groups", [list, np.array, torch.tensor])
 def test_split_keeps_groups_apart(digits, as_groups):
     groups = (torch.arange(1000) % 30).tolist()
-    rows = mnist.Digits(torch.arange(1000), digits[0].labels[:1000])  # to see which are drawn
-    parts = mnist.split(rows, 0.2, seed=0, groups=as_groups(groups))
+    rows = data.Digits(torch.arange(1000), digits[0].labels[:1000])  # to see which are drawn
+    parts = data.split(rows, 0.2, seed=0, groups=as_groups(groups))
     train, valid = ({groups[row] for row in part.images} for part in parts)
     assert len(valid) == 6 and len(train) == 24
     assert not train & valid
     assert sorted(torch.cat([part.images for part in parts]).tolist()) == list(range(1000))
-    again, _ = mnist.split(rows, 0.2, seed=0, groups=groups)
-    other, _ = mnist.split(rows, 0.2, seed=1, groups=groups)
+    again, _ = data.split(rows, 0.2, seed=0, groups=groups)
+    other, _ = data.split(rows, 0.2, seed=1, groups=groups)
     assert torch.equal(parts[0].images, again.images)
     assert not torch.equal(parts[0].images, other.images)
 
 
 def test_groups_need_one_number_an_image(digits):
     with pytest.raises(ValueError, match="inconsistent numbers"):
-        mnist.split(digits[0][:100], 0.2, seed=0, groups=range(99))
+        data.split(digits[0][:100], 0.2, seed=0, groups=range(99))
 
 
 def test_sets_are_put_one_after_the_other(digits):
@@ -199,7 +199,7 @@ def test_sets_are_put_one_after_the_other(digits):
 
 
 def test_to_float(digits):
-    images = mnist.to_float(digits[1].images[:10])
+    images = data.to_float(digits[1].images[:10])
     assert images.shape == (10, 1, 28, 28)
     assert images.dtype == torch.float32
     assert (images.min(), images.max()) == (0, 1)

@@ -32,8 +32,8 @@ from torch import nn
 
 import network as networks
 import rnns
-from study import augmentation, digits, evaluation, settings, training, weights
-from study.digits import Digits
+from study import augmentation, evaluation, settings, training, weights
+from study.data import Digits
 from study.evaluation import loss_and_accuracy, one_thread, predict
 from study.training import Settings, default_device, diverged, fast_precision, fit
 

@@ -3,7 +3,7 @@
 This needs Chromium, and playwright of requirements-dev.txt.
 """
 
-from benchmarks.app_load import ROOT, serve
+from experiments.app_load import ROOT, serve
 from tests.browser import STROKES, chromium, draw, wait_for
 
 LOOK = {"viewport": {"width": 1180, "height": 800}, "color_scheme": "light"}
