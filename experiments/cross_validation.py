@@ -23,7 +23,8 @@ import pandas as pd
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from study import data, evaluation, search, weights
+from network import Network
+from study import data, evaluation, search, statistics
 from study.distillation import soft_labels
 from study.files import write_whole
 
@@ -124,10 +125,9 @@ class Job:
             networks = [search.load_model(run) for run in runs]
             views = {"num_views": NUM_VIEWS, "seed": SEED}
             part = soft_labels(networks, part, settings["augmentation"], **views)
-        settings |= {"network": weights.NETWORKS[settings["network"]]}
+        settings |= {"network": Network.known[settings["network"]], "seed": SEED}
         keep = {"study": "cross_validation", "runs_dir": self.runs_dir, "tensorboard": False}
-        one = {"num_workers": 1, "progress": False}
-        return search.search({"seed": [SEED]}, part, **one, **keep, **settings).iloc[0]
+        return search.search(settings, part, **keep, num_workers=1, progress=False).iloc[0]
 
     def classify(self) -> tuple[dict, pd.DataFrame]:
         """Train; return a row about the run, and a table of the images that it misclassifies."""

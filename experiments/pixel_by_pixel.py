@@ -21,10 +21,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from experiments.machine import machine
 from network import Normalize
 from rnns import MinimalGRU
-from study import data, evaluation, tables, training
+from study import data, evaluation
+from study.device import fast_precision
 from study.files import write_whole
+from study.runs import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent
 STEPS = 28 * 28
@@ -82,7 +85,7 @@ class Training:
     def __init__(self, model: nn.Module, batch_size: int, lr: float, seconds: float):
         self.model, self.batch_size, self.lr, self.limit = model, batch_size, lr, seconds
         self.optimizer = torch.optim.Adam(model.parameters(), lr, fused=True)
-        self.precision = training.fast_precision(torch.device("cpu"))
+        self.precision = fast_precision(torch.device("cpu"))
         self.start, self.steps = time.process_time(), 0
 
     @property
@@ -120,7 +123,7 @@ def train(network: str, order: str, minutes: float, num_images: int) -> pd.DataF
     """Train one network; return a row for each epoch, the last with the test accuracy."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    run.keep_freed_memory()
+    keep_freed_memory()
     digits, test = data.load(ROOT / "data")
     digits, valid = data.split(digits[:num_images], HELD_OUT, 0)
     batch_size, lr = (SETTINGS[network][name] for name in ("batch_size", "lr"))
@@ -135,7 +138,7 @@ def train(network: str, order: str, minutes: float, num_images: int) -> pd.DataF
         rows.append(row | {"steps": learning.steps, "minutes": learning.seconds / 60})
         print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
     rows[-1]["test_accuracy"] = evaluation.evaluate(model, test[:num_images])[1]
-    return pd.DataFrame(rows).assign(**tables.machine())
+    return pd.DataFrame(rows).assign(**machine())
 
 
 def is_done(runs: pd.DataFrame, network: str, minutes: float) -> bool:
