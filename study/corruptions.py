@@ -1,4 +1,4 @@
-"""Fixed kinds of damage, to be tested on and never trained on.
+"""Damage to test networks on, for measuring how robust they are; no choice is made on it.
 
 The fifteen kinds of MNIST-C (Mu and Gilmer 2019, https://arxiv.org/abs/1906.02337), written anew
 from the paper's description with the names and the numbers of its authors. Here every image

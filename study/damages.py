@@ -1,4 +1,4 @@
-"""Damage of another making than the fifteen kinds of ``corruptions``: what choices are made on.
+"""Damage to choose networks on: of other kinds than the fifteen of ``corruptions``.
 
 What may happen to a sheet that somebody wrote on: the ink is smudged or wetted, the back shows
 through, the paper is crumpled or torn, the pen runs dry. Each function takes one image, float

@@ -7,8 +7,8 @@ from torch import nn
 
 from study.augmentation import Augmentation
 from study.data import Digits, to_float
+from study.device import fast_precision
 from study.evaluation import one_thread, predict_on_all_cores
-from study.training import fast_precision
 
 
 def soft_labels(

@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from study.data import Digits
-from study.evaluation import accuracy_columns
+from study.statistics import accuracy_columns
 
 SETS = ["train-train", "train-test", "test-test"]  # which sets the images of a pair come from
 

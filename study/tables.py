@@ -1,44 +1,44 @@
-"""Numbers -> the tables of the README and of docs/."""
+"""Numbers -> the table of results."""
 
-import datetime
-import platform
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
-import joblib
 import pandas as pd
 import torch
 from torch import nn
 
 from network import Ensemble
 from rnns import RowReader
-from study import evaluation
-from study.files import write_between
+from study import data, evaluation, statistics
+
+
+class _Names(dict):
+    def __missing__(self, file: str) -> str:
+        return file
+
 
 # What the tables, the page and the API call the files in models/. One that is not listed, like that
 # of your own network, goes by the file's name.
-NAMES = {
-    "without_validation": "CNN",
-    "with_validation": "CNN, with validation",
-    "cnn_with_augmentation": "CNN, augmented",
-    "with_augmentation": "deeper CNN, augmented",
-    "ensemble": "ensemble of five",
-    "small_25k": "small CNN, 25k",
-    "small_5k": "small CNN, 5k",
-    "small_1k": "small CNN, 1k",
-    "robust": "robust CNN, extra data",
-    "robust_small": "small robust CNN, extra data",
-    "rnn": "RNN",
-    "gru": "GRU",
-    "lstm": "LSTM",
-    "bilstm": "BiLSTM",
-    "rnn_augmented": "RNN, augmented",
-    "gru_augmented": "GRU, augmented",
-    "lstm_augmented": "LSTM, augmented",
-    "bilstm_augmented": "BiLSTM, augmented",
-    "best_reader": "best reader of sequences",
-}
+NAMES = _Names(
+    without_validation="CNN",
+    with_validation="CNN, with validation",
+    cnn_with_augmentation="CNN, augmented",
+    with_augmentation="deeper CNN, augmented",
+    ensemble="ensemble of five",
+    small_25k="small CNN, 25k",
+    small_5k="small CNN, 5k",
+    small_1k="small CNN, 1k",
+    robust="robust CNN, extra data",
+    robust_small="small robust CNN, extra data",
+    rnn="RNN",
+    gru="GRU",
+    lstm="LSTM",
+    bilstm="BiLSTM",
+    rnn_augmented="RNN, augmented",
+    gru_augmented="GRU, augmented",
+    lstm_augmented="LSTM, augmented",
+    bilstm_augmented="BiLSTM, augmented",
+    best_reader="best reader of sequences",
+)
 # How a number of the results is written.
 FORMATS = (
     {"parameters": "{:,.0f}"}
@@ -52,7 +52,7 @@ README_ROWS = 14  # the README's table shows the first models only
 
 def names(files: Sequence[str]) -> dict[str, str]:
     """Return the files by the names of their models; ValueError where two have the same."""
-    by_name = {NAMES.get(file, file): file for file in files}
+    by_name = {NAMES[file]: file for file in files}
     if len(by_name) < len(files):
         raise ValueError(f"two of these models have the same name: {', '.join(files)}")
     return by_name
@@ -108,38 +108,3 @@ def result_table(results: pd.DataFrame) -> pd.DataFrame:
     intervals = [statistics.interval_text(*pair) for pair in limits]
     table.insert(table.columns.get_loc("errors"), "95 % interval", intervals)
     return table
-
-
-def machine() -> dict[str, str]:
-    """Return what a measured time depends on: processor, cores (of this process), and day."""
-    cpuinfo = Path("/proc/cpuinfo")  # Linux
-    known = cpuinfo.read_text() if cpuinfo.exists() else ""
-    known = dict(re.findall(r"^(.+?)\s*: (.+)$", known, re.M))  # all cores say the same
-    name = known.get("model name") or platform.processor() or platform.machine()
-    if {"cpu family", "model"} <= known.keys() and not re.search(r"\d", name):
-        name += f" (family {known['cpu family']}, model {known['model']})"  # a cloud hides the rest
-    day = datetime.date.today().isoformat()
-    return {"processor": name, "cores": str(joblib.cpu_count()), "day": day}
-
-
-def write_row(
-    path: str | Path, marker: str, row: dict[str, str], key: Sequence[str] = ("processor", "cores")
-) -> None:
-    """Add ``row`` to the Markdown table between two markers, or replace the row with its key.
-
-    Args:
-        path: a text file with ``<!-- marker -->`` and ``<!-- /marker -->``, a table or nothing
-            between them.
-        row: text by column, those of ``machine()`` first. New columns come last.
-        key: the columns that tell one row from another; by default, each machine has one.
-
-    Raises:
-        ValueError: the file does not have each of the two markers once.
-    """
-    _, _, lines = Path(path).read_text(encoding="utf-8").partition(f"<!-- {marker} -->")
-    lines = lines.partition(f"<!-- /{marker} -->")[0].strip().splitlines()
-    header, _, *cells = [[c.strip() for c in line[1:-1].split("|")] for line in lines] or [[], []]
-    rows = [dict(zip(header, values, strict=True)) for values in cells]
-    by_key = {tuple(one.get(k) for k in key): one for one in [*rows, row]}  # in the old row's place
-    table = pd.DataFrame(by_key.values(), columns=list(dict.fromkeys([*header, *row]))).fillna("")
-    write_between(path, marker, table.to_markdown(index=False, disable_numparse=True))

@@ -16,7 +16,6 @@ from conftest import ROOT
 from study import data
 
 RAW = ROOT / "data" / "MNIST" / "raw"
-QMNIST = ROOT / "data" / "QMNIST" / "raw"
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def archives(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name, md5", mnist.ARCHIVE_MD5.items())
+@pytest.mark.parametrize("name, md5", data.ARCHIVE_MD5.items())
 def test_committed_archive_is_the_official_one(name, md5):
     assert hashlib.md5((RAW / name).read_bytes()).hexdigest() == md5
 
@@ -116,60 +115,44 @@ def test_split_loses_and_repeats_nothing(digits):
 # --- Who wrote the digits ---
 
 
-def test_writers_are_fetched_once_and_read(qmnist, tmp_path):
-    train, test = data.writers(tmp_path / "data")
-    assert train["writer"].tolist() == [row // 100 for row in range(60_000)]
-    assert train["series"][::100].tolist() == [0, 1, 4] * 200
-    assert train["group"][:400:100].tolist() == ["employees", "employees", "students", "employees"]
-    assert len(test) == 10_000  # the others are none of MNIST's
-    assert test["writer"].tolist() == [2100 + row // 100 for row in range(10_000)]
-    shutil.rmtree(qmnist)
-    assert data.writers(tmp_path / "data")[0].equals(train)
+def test_writers_of_every_image(no_network):
+    train, test = data.writers(ROOT / "data")
+    for written, size, people in ((train, 60_000, 539), (test, 10_000, 297)):
+        assert list(written.index) == list(range(size))
+        assert written["writer"].nunique() == people
+        assert (written.groupby("writer")["group"].nunique() == 1).all()
+    assert train["group"].value_counts().to_dict() == {"employees": 30_950, "students": 29_050}
+    assert test["group"].value_counts().to_dict() == {"students": 5_001, "employees": 4_999}
+    assert not set(train["writer"]) & set(test["writer"])
+    assert train["writer"][:4].tolist() == [2154, 0, 2232, 0]
 
 
-def test_missing_writers_are_said_in_one_sentence(tmp_path, no_network):
-    with pytest.raises(data.DataError) as error:
+def missing(path):
+    path.unlink()
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def changed(path):
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+
+
+def of_other_images(path):
+    path.write_bytes(gzip.compress(b"writer,group\n2154,students\n"))
+
+
+@pytest.mark.parametrize("damage", [missing, cut_short, changed, of_other_images])
+def test_writers_that_cannot_be_read_are_said_in_one_sentence(tmp_path, no_network, damage):
+    path = tmp_path / "writers.csv.gz"
+    shutil.copyfile(ROOT / "data" / path.name, path)
+    damage(path)
+    with pytest.raises(data.DataError, match=r"writers\.csv\.gz .*git restore") as error:
         data.writers(tmp_path)
-    assert not (tmp_path / "QMNIST").exists()
-    for part in ("train", "test"):
-        assert f"qmnist-{part}-labels-idx2-int.gz" in str(error.value)
-        assert data.WRITERS[part][0] in str(error.value)
-    assert str(error.value).count(". ") == 0
-
-
-def test_only_the_missing_one_of_the_two_is_named(qmnist, tmp_path):
-    data.writers(tmp_path / "data")
-    (tmp_path / "data" / "QMNIST" / "raw" / "qmnist-test-labels-idx2-int.gz").unlink()
-    shutil.rmtree(qmnist)
-    with pytest.raises(data.DataError, match="qmnist-test-labels") as error:
-        data.writers(tmp_path / "data")
-    assert "qmnist-train" not in str(error.value)
-
-
-def test_another_file_at_the_address_is_not_kept(qmnist, tmp_path):
-    (qmnist / "qmnist-train-labels-idx2-int.gz").write_text("<html>Log in to this network")
-    with pytest.raises(data.DataError, match="could not be downloaded"):
-        data.writers(tmp_path / "data")
-    assert not (tmp_path / "data").exists()
-
-
-def test_damaged_writers_are_named(qmnist, tmp_path):
-    data.writers(tmp_path / "data")
-    file = tmp_path / "data" / "QMNIST" / "raw" / "qmnist-test-labels-idx2-int.gz"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(data.DataError, match=r"qmnist-test-labels.* is damaged.*delete"):
-        data.writers(tmp_path / "data")
-
-
-@pytest.mark.skipif(not QMNIST.exists(), reason="data/QMNIST was not fetched")
-def test_each_row_of_qmnist_is_the_same_image_of_mnist(digits):
-    for part, written, size in zip(digits, data.writers(ROOT / "data"), (539, 297), strict=True):
-        name = "train" if len(part) == 60_000 else "test"
-        content = gzip.decompress((QMNIST / f"qmnist-{name}-labels-idx2-int.gz").read_bytes())
-        labels = np.frombuffer(content, ">i4", offset=12).reshape(-1, 8)[: len(part), 0]
-        assert (labels == part.labels.numpy()).all()
-        assert written["writer"].nunique() == size
-        assert set(written["series"]) == {0, 4}
+    assert str(error.value).count(". ") == 0 and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("as_groups", [list, np.array, torch.tensor])
