@@ -1,4 +1,4 @@
-"""MNIST's digits, turned into bad pictures on which the preparation is tested.
+"""MNIST's digits made worse, to test the preparation: small, moved, noisy, badly lit.
 
 Each function takes one digit, uint8 (28, 28) with bright ink, and returns a uint8 picture.
 """

@@ -1,4 +1,4 @@
-"""Printed characters, and digits above all, in fonts that pip installs.
+"""Printed digits to train on and to test networks with, in fonts that pip installs.
 
 They come out alike on every machine. The fonts in ``TEST_FONTS`` are never trained on.
 """

@@ -1,4 +1,4 @@
-"""Letters and signs, printed and by hand.
+"""Letters and signs, printed and by hand: non-digits to train on and to test networks with.
 
 Those that are written with a digit's strokes are left out of training and testing alike: O o D Q
 (0), I l i j (1), Z z (2), y (4), S s (5), G b (6), B (8), g q (9), Greek letters of those shapes,

@@ -1,4 +1,4 @@
-"""Pictures of what is no digit: what a network learns to refuse, and is tested on.
+"""Pictures of what is no digit, to train networks that refuse it, and to test them.
 
 Circles are left out, and so are single lines that are not near level: they are a 0 and a 1. Letters
 that are written like a digit are left out too, as `letters` says. The hands and the fonts for
@@ -6,18 +6,20 @@ testing are never those of training.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from study.data import NO_DIGIT
+
 from . import strokes
+from .kinds import numbered
 from .letters import letter, sign, written_letter
 from .surfaces import fold, noise, ruled_paper, shadow, table_edge, texture
 
-LABEL = 10  # the class beside the ten digits
 SIZE = strokes.SIZE
 HEARTS = (
     "50,28 35,2 8,5 0,35 25,70 50,100! 78,68 100,35 92,5 65,2 50,28",
@@ -191,33 +193,49 @@ def cut_digit(rng: np.random.Generator, test: bool = False) -> np.ndarray:
     return picture[:, : columns[0] + round(share * np.ptp(columns))]
 
 
-# A kind's place seeds its pictures, so a new one goes last.
-KINDS: dict[str, Callable[..., np.ndarray]] = {
-    "letters in fonts": letter,
-    "letters by hand": written_letter,
-    "signs": sign,
-    "scribbles": scribble,
-    "shapes": shape,
-    "hearts": heart,
-    "faces": face,
-    "ticks": tick,
-    "dashes": dash,
-    "pi": pi,
-    "several digits": two_digits,
-    "cut digits": cut_digit,
-    "crossed-out digits": crossed_out,
-    "clouds, noise": noise,
-    "textures": texture,
-    "folds": fold,
-    "shadows": shadow,
-    "edges of tables": table_edge,
-    "ruled paper": ruled_paper,
-}
-OF_DIGITS = (two_digits, crossed_out)
-SURFACES = (noise, texture, fold, shadow, table_edge, ruled_paper)
-# What people type or write where a digit is asked for is a letter first of all.
-SHARES = {"letters in fonts": 14, "letters by hand": 7}
-SHARES |= dict.fromkeys(("several digits", "shapes", "scribbles", "signs"), 2)
+@dataclass(frozen=True)
+class Kind:
+    """A kind of picture.
+
+    Attributes:
+        number: see ``numbered``.
+        make: draws one with a random generator: uint8 (height, width), dark on light.
+        share: how many times as many are drawn as of other kinds.
+        of_digits: whether ``make`` can use digits that it is given.
+        surface: whether nobody wrote it, so that there are no hands or fonts for testing.
+    """
+
+    number: int
+    make: Callable[..., np.ndarray]
+    share: int = 1
+    of_digits: bool = False
+    surface: bool = False
+
+
+KINDS = numbered(
+    {
+        # What people type or write where a digit is asked for is a letter first of all.
+        "letters in fonts": Kind(0, letter, share=14),
+        "letters by hand": Kind(1, written_letter, share=7),
+        "signs": Kind(2, sign, share=2),
+        "scribbles": Kind(3, scribble, share=2),
+        "shapes": Kind(4, shape, share=2),
+        "hearts": Kind(5, heart),
+        "faces": Kind(6, face),
+        "ticks": Kind(7, tick),
+        "dashes": Kind(8, dash),
+        "pi": Kind(9, pi),
+        "several digits": Kind(10, two_digits, share=2, of_digits=True),
+        "cut digits": Kind(11, cut_digit),
+        "crossed-out digits": Kind(12, crossed_out, of_digits=True),
+        "clouds, noise": Kind(13, noise, surface=True),
+        "textures": Kind(14, texture, surface=True),
+        "folds": Kind(15, fold, surface=True),
+        "shadows": Kind(16, shadow, surface=True),
+        "edges of tables": Kind(17, table_edge, surface=True),
+        "ruled paper": Kind(18, ruled_paper, surface=True),
+    }
+)
 
 
 def draw(
@@ -237,33 +255,33 @@ def draw(
         test: with fonts and hands that training never sees.
     """
     images = np.zeros((count, 28, 28), np.uint8)
-    make, place = KINDS[kind], list(KINDS).index(kind)
+    look = KINDS[kind]
     for i in range(count):
-        rng = np.random.default_rng([seed, place, i, int(test)])
-        options = {} if make in SURFACES else {"test": test}
-        if make in OF_DIGITS and i % 2:
+        rng = np.random.default_rng([seed, look.number, i, int(test)])
+        options = {} if look.surface else {"test": test}
+        if look.of_digits and i % 2:
             options["digits"] = digits
         while not images[i].any() or _is_one(images[i]):
-            images[i] = strokes.prepared(make(rng, **options), rng, test)
+            images[i] = strokes.prepared(look.make(rng, **options), rng, test)
     return torch.from_numpy(images)
 
 
 def draw_all(
     count: int, seed: int, digits: np.ndarray | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw ``count`` pictures of all kinds, by their ``SHARES`` (1 where none is named).
+    """Draw ``count`` pictures of all kinds, by their shares.
 
     Returns:
         images: uint8, shape (count, 28, 28), in the order of the kinds.
-        labels: int64, shape (count,), all ``LABEL``.
+        labels: int64, shape (count,), all ``NO_DIGIT``.
     """
-    shares = np.array([SHARES.get(kind, 1) for kind in KINDS])
+    shares = np.array([kind.share for kind in KINDS.values()])
     ends = np.round(count * shares.cumsum() / shares.sum()).astype(int)
     numbers = np.diff(ends, prepend=0)
     images = [
         draw(kind, int(number), seed, digits) for kind, number in zip(KINDS, numbers, strict=True)
     ]
-    return torch.cat(images), torch.full((count,), LABEL)
+    return torch.cat(images), torch.full((count,), NO_DIGIT)
 
 
 def _enlarged(digit: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a picture shows beside the digit: tables, shadows, printed lines, folds, forms.
+"""What scenes to test the page show beside the digit: tables, shadows, printed lines, forms.
 
 Each function draws on a `Scene` with a random generator. Lengths are in heights of the digit, or in
 longer sides of the picture where that is said.

@@ -1,4 +1,4 @@
-"""Digits as people send them: photos of sheets and forms, scans, drawings, drawn from a seed.
+"""Digits as people send them, to test the page: photos of sheets and forms, scans, drawings.
 
 What the preparation does about them is chosen on digits and hands for training, and tested on
 others.
@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from . import scenery, strokes
-from .scenery import Scene
+from study.data import NO_DIGIT
 
-NOTHING = 10  # the label of an empty sheet
+from . import scenery, strokes
+from .kinds import numbered
+from .scenery import Scene
 
 
 def as_png(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
@@ -82,6 +83,7 @@ class Kind:
     """What a kind of picture looks like; pairs are ranges.
 
     Attributes:
+        number: see ``numbered``.
         add: draws what is not the digit.
         save: makes a picture of the sheet.
         size: longer side of the picture, in pixels.
@@ -93,6 +95,7 @@ class Kind:
         empty: whether no digit is written.
     """
 
+    number: int
     add: Callable[[np.random.Generator, Scene], None] | None = None
     save: Callable[[np.random.Generator, Image.Image], Image.Image] = as_photo
     size: tuple[float, float] = (300, 900)
@@ -105,39 +108,42 @@ class Kind:
     empty: bool = False
 
 
-CANVAS = Kind(save=as_png, size=(280, 560), paper=(255, 255), ink=(0, 40))
-PENCIL = Kind(pen=(0.014, 0.04), ink=(110, 160), paper=(235, 250))
-FORM = Kind(height=(0.25, 0.45), place=(0.42, 0.58))
-KINDS = {
-    "canvas": CANVAS,
-    "scan": Kind(save=as_scan),
-    "30x40 pixels": Kind(size=(40, 40), height=(0.5, 0.8), pen=(0.06, 0.12)),
-    "3000x4000 pixels": Kind(size=(4000, 4000), height=(0.3, 0.7)),
-    "white on black": replace(CANVAS, save=inverted),
-    "JPEG of quality 20": Kind(save=as_bad_jpeg),
-    "transparent": replace(CANVAS, save=transparent),
-    "turned by EXIF": Kind(save=lying),
-    "slanted": Kind(lean=(0.15, 0.4)),
-    "thin pen": Kind(pen=(0.018, 0.03)),
-    "thick pen": Kind(pen=(0.13, 0.22)),
-    "table at a side": Kind(scenery.table_at_a_side),
-    "table all round": Kind(scenery.table_all_round, height=(0.3, 0.5)),
-    "empty sheet, table at a side": Kind(scenery.table_at_a_side, empty=True),
-    "empty sheet, table all round": Kind(scenery.table_all_round, height=(0.3, 0.5), empty=True),
-    "shadow across": Kind(scenery.shadow, pen=(0.018, 0.09)),
-    "ruled paper": replace(PENCIL, add=scenery.ruled),
-    "squared paper": replace(PENCIL, add=scenery.squared),
-    "dark lines": Kind(scenery.dark_lines, ink=(0, 60), pen=(0.03, 0.09)),
-    "empty ruled paper": replace(PENCIL, add=scenery.ruled, empty=True),
-    "empty squared paper": replace(PENCIL, add=scenery.squared, empty=True),
-    "empty sheet, dark lines": Kind(scenery.dark_lines, empty=True),
-    "fold": Kind(scenery.fold),
-    "empty sheet, fold": Kind(scenery.fold, empty=True),
-    "printed frame": replace(FORM, add=scenery.frame),
-    "circle round it": replace(FORM, add=scenery.circle),
-    "underlined": replace(FORM, add=scenery.underline),
-    "a name's line above": replace(FORM, add=scenery.name_above),
-}
+CANVAS = {"save": as_png, "size": (280, 560), "paper": (255, 255), "ink": (0, 40)}
+PENCIL = {"pen": (0.014, 0.04), "ink": (110, 160), "paper": (235, 250)}
+FORM = {"height": (0.25, 0.45), "place": (0.42, 0.58)}
+ROUND = {"add": scenery.table_all_round, "height": (0.3, 0.5)}
+KINDS = numbered(
+    {
+        "canvas": Kind(0, **CANVAS),
+        "scan": Kind(1, save=as_scan),
+        "30x40 pixels": Kind(2, size=(40, 40), height=(0.5, 0.8), pen=(0.06, 0.12)),
+        "3000x4000 pixels": Kind(3, size=(4000, 4000), height=(0.3, 0.7)),
+        "white on black": Kind(4, **CANVAS | {"save": inverted}),
+        "JPEG of quality 20": Kind(5, save=as_bad_jpeg),
+        "transparent": Kind(6, **CANVAS | {"save": transparent}),
+        "turned by EXIF": Kind(7, save=lying),
+        "slanted": Kind(8, lean=(0.15, 0.4)),
+        "thin pen": Kind(9, pen=(0.018, 0.03)),
+        "thick pen": Kind(10, pen=(0.13, 0.22)),
+        "table at a side": Kind(11, scenery.table_at_a_side),
+        "table all round": Kind(12, **ROUND),
+        "empty sheet, table at a side": Kind(13, scenery.table_at_a_side, empty=True),
+        "empty sheet, table all round": Kind(14, **ROUND, empty=True),
+        "shadow across": Kind(15, scenery.shadow, pen=(0.018, 0.09)),
+        "ruled paper": Kind(16, scenery.ruled, **PENCIL),
+        "squared paper": Kind(17, scenery.squared, **PENCIL),
+        "dark lines": Kind(18, scenery.dark_lines, ink=(0, 60), pen=(0.03, 0.09)),
+        "empty ruled paper": Kind(19, scenery.ruled, **PENCIL, empty=True),
+        "empty squared paper": Kind(20, scenery.squared, **PENCIL, empty=True),
+        "empty sheet, dark lines": Kind(21, scenery.dark_lines, empty=True),
+        "fold": Kind(22, scenery.fold),
+        "empty sheet, fold": Kind(23, scenery.fold, empty=True),
+        "printed frame": Kind(24, scenery.frame, **FORM),
+        "circle round it": Kind(25, scenery.circle, **FORM),
+        "underlined": Kind(26, scenery.underline, **FORM),
+        "a name's line above": Kind(27, scenery.name_above, **FORM),
+    }
+)
 
 
 def draw(
@@ -161,19 +167,19 @@ def draw(
 
     Returns:
         pictures: of different sizes, modes L and RGBA.
-        labels: int64, (count,); ``NOTHING`` where the sheet is empty.
+        labels: int64, (count,); ``NO_DIGIT`` where the sheet is empty.
     """
-    pictures, shown = [], np.full(count, NOTHING, np.int64)
+    look, pictures, shown = KINDS[kind], [], np.zeros(count, np.int64)
     for i in range(count):
-        rng = np.random.default_rng([seed, list(KINDS).index(kind), i, int(test)])
-        pen = rng.uniform(*KINDS[kind].pen)
+        rng = np.random.default_rng([seed, look.number, i, int(test)])
+        pen = rng.uniform(*look.pen)
         if digits is not None and i % 2:
             index = rng.integers(len(digits))
             digit, label = digits[index], labels[index]
         else:
             digit, label = _written(pen, rng, test)
-        pictures.append(_picture(KINDS[kind], digit, pen, rng, test))
-        shown[i] = NOTHING if KINDS[kind].empty else label
+        pictures.append(_picture(look, digit, pen, rng, test))
+        shown[i] = NO_DIGIT if look.empty else label
     return pictures, shown
 
 

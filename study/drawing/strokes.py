@@ -1,4 +1,4 @@
-"""Digits drawn by code as pen strokes, in many hands.
+"""Digits drawn as pen strokes in many hands, to train on and to test networks with.
 
 MNIST's writers are American: it hardly has a 1 with a flag and no foot, a slashed or dotted 0, a
 crossed 7 or a 9 with a curled foot. Here each style of digit is a skeleton, and a `Hand` turns it
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 
-from study.reading.preparation import prepare
+from study.reading.form import prepare_untidied
 
 SIZE = 128  # pixels, the side of a picture
 HEIGHT = 92  # pixels, of a digit on it
@@ -193,7 +193,7 @@ def prepared(picture: np.ndarray, rng: np.random.Generator, test: bool) -> np.nd
         height, width = (max(1, round(factor * side)) for side in picture.shape)
         coarse = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX)
         picture = np.asarray(coarse)
-    return prepare(picture, tidy=False).image
+    return prepare_untidied(picture)
 
 
 def written(

@@ -1,4 +1,4 @@
-"""What a camera sees where nothing is written: textures, creases, shadows, empty paper.
+"""Non-digits to train on that nobody wrote: textures, creases, shadows, empty paper.
 
 Each function takes a random generator, and returns a uint8 picture at most ``SIZE`` high and wide.
 """

@@ -4,11 +4,15 @@ Every number below was chosen on training digits.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
-from .ink import EIGHT, STROKE
+from .form import Prepared, formed
+from .ink import STROKE
+from .levels import EIGHT
 
 OVERLAP = 0.5  # of the narrower piece's width: pieces above each other belong to one digit
 GAP = 0.25  # of the line's height: pieces further apart are never joined
@@ -24,27 +28,45 @@ SIDEWAYS = 0.3  # cost of a step to the side, in full ink
 MOST_CUTS = 2  # of what is cut already: at most four digits that touch
 
 
-def taken_apart(
-    ink: np.ndarray, score: Callable[[np.ndarray], float] | None = None
-) -> list[np.ndarray]:
-    """Return the ink of each digit, as large as ``ink``, from left to right.
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some of the ink of a picture; its form and its score are computed once, when needed.
 
-    Args:
-        ink: 0 to 1, (height, width): a line of digits.
-        score: how much some ink (height, width) looks like one digit, 0 to 1. Without it, only
-            pieces above each other are joined, and nothing is cut.
+    Attributes:
+        ink: 0 to 1, (height, width), as large as the picture.
+        is_digit: how much an image, uint8 (28, 28), looks like one digit, 0 to 1.
     """
-    groups = _above_each_other(ink)
-    if score is None:
-        return groups
-    return [part for group in _joined(groups, score) for part in _cut(group, score, MOST_CUTS)]
+
+    ink: np.ndarray
+    is_digit: Callable[[np.ndarray], float] | None = None
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Its ink in the form of MNIST's digits."""
+        return formed(self.ink)
+
+    @cached_property
+    def score(self) -> float:
+        """How much it looks like one digit, 0 to 1."""
+        return float(self.is_digit(self.prepared.image))
 
 
-def _above_each_other(ink: np.ndarray) -> list[np.ndarray]:
+def taken_apart(line: Piece) -> list[Piece]:
+    """Return the digits of a line, from left to right.
+
+    Without its ``is_digit``, only pieces above each other are joined, and nothing is cut.
+    """
+    pieces = _above_each_other(line)
+    if line.is_digit is None:
+        return pieces
+    return [part for piece in _joined(pieces) for part in _cut(piece, MOST_CUTS)]
+
+
+def _above_each_other(line: Piece) -> list[Piece]:
     """Connected pieces, joined where one stands above the other."""
-    pieces, count = ndimage.label(ink > STROKE, EIGHT)
+    pieces, count = ndimage.label(line.ink > STROKE, EIGHT)
     if count < 2:
-        return [ink] * count
+        return [line] * count
     # The pale rim of a stroke belongs to the piece that is nearest.
     nearest = ndimage.distance_transform_edt(
         pieces == 0, return_distances=False, return_indices=True
@@ -61,46 +83,45 @@ def _above_each_other(ink: np.ndarray) -> list[np.ndarray]:
                 groups.remove(other)
         groups.append((left, right, members))
     owners = pieces[tuple(nearest)]
-    return [np.where(np.isin(owners, members), ink, 0) for _, _, members in sorted(groups)]
+    inks = (np.where(np.isin(owners, members), line.ink, 0) for _, _, members in sorted(groups))
+    return [replace(line, ink=ink) for ink in inks]
 
 
-def _joined(groups: list[np.ndarray], score: Callable[[np.ndarray], float]) -> list[np.ndarray]:
+def _joined(pieces: list[Piece]) -> list[Piece]:
     """Join neighbours that are a digit together, and not both by themselves."""
-    if len(groups) < 2:
-        return groups
-    height = max(_size(group)[0] for group in groups)
-    done = [groups[0]]
-    for group in groups[1:]:
-        gap = _columns(group)[0] - _columns(done[-1])[-1] - 1
-        both = done[-1] + group
-        near = gap < GAP * height and _size(both)[1] < WIDE * height
-        if near and min(score(done[-1]), score(group)) < SURE <= score(both):
+    if len(pieces) < 2:
+        return pieces
+    height = max(_size(piece.ink)[0] for piece in pieces)
+    done = [pieces[0]]
+    for piece in pieces[1:]:
+        last = done[-1]
+        gap = _columns(piece.ink)[0] - _columns(last.ink)[-1] - 1
+        both = replace(last, ink=last.ink + piece.ink)
+        near = gap < GAP * height and _size(both.ink)[1] < WIDE * height
+        if near and min(last.score, piece.score) < SURE <= both.score:
             done[-1] = both
         else:
-            done.append(group)
+            done.append(piece)
     return done
 
 
-def _cut(ink: np.ndarray, score: Callable[[np.ndarray], float], times: int) -> list[np.ndarray]:
-    """Cut ink that is no digit into two or more that are; it stays whole where that fails."""
-    height, width = _size(ink)
-    if times == 0 or width < CUT_WIDTH * height:
-        return [ink]
-    whole = score(ink)
-    if whole >= CERTAIN:
-        return [ink]
-    best, halves = max(CUT_SCORE, whole), None
+def _cut(piece: Piece, times: int) -> list[Piece]:
+    """Cut a piece that is no digit into two or more that are; it stays whole where that fails."""
+    height, width = _size(piece.ink)
+    if times == 0 or width < CUT_WIDTH * height or piece.score >= CERTAIN:
+        return [piece]
+    best, halves = max(CUT_SCORE, piece.score), None
     for place in CUTS:
-        parts = _halves(ink, place)
-        if parts and min(_size(part)[0] for part in parts) >= CUT_HEIGHT * height:
-            scores = [score(part) for part in parts]
+        parts = [replace(piece, ink=half) for half in _halves(piece.ink, place)]
+        if parts and min(_size(part.ink)[0] for part in parts) >= CUT_HEIGHT * height:
+            scores = [part.score for part in parts]
             # One of them may be two digits still.
             worst = max(scores) if times > 1 and width > 1.6 * height else min(scores)
             if worst > best:
                 best, halves = worst, parts
     if halves is None:
-        return [ink]
-    return [part for half in halves for part in _cut(half, score, times - 1)]
+        return [piece]
+    return [part for half in halves for part in _cut(half, times - 1)]
 
 
 def _halves(ink: np.ndarray, place: float) -> list[np.ndarray]:

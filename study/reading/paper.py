@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink; with less, nothing is drawn
+from .levels import EIGHT, LEAST_CONTRAST, thumbnail
+
 LEAST_SIZE = 96  # pixels, longer side: in smaller pictures, edges and lines are too coarse
 WINDOW = 0.3  # of the side: no stroke is as wide as a square of this size, tables are
 EDGE_RATIO = 1.12  # of the light on both sides of an edge; a smooth change is no edge
@@ -20,7 +21,6 @@ FOLDED = 0.8  # of the sheet's light: the other half of a folded sheet is not as
 TABLE = 0.45  # of the sheet's light: no shadow is as dark
 MOST_INK = 0.2  # of the picture; more is no sheet with writing
 SMALL = 0.25  # of the picture: darker parts below this may be ink along the border
-EIGHT = np.ones((3, 3))  # neighbours of a pixel
 RIM = 4  # pixels: the sheet's own edge and its shadow
 INK = 0.8  # of the paper's light: darker pixels may be ink
 SLOPES = np.linspace(-0.11, 0.11, 45)  # of lines, against the side of the picture
@@ -317,10 +317,3 @@ def _ink_at_border(level: np.ndarray, rows: _Lines, columns: _Lines) -> bool:
 def _borders(level: np.ndarray) -> tuple[np.ndarray, ...]:
     """The outermost pixels: left, right, top, bottom."""
     return level[:, 0], level[:, -1], level[0], level[-1]
-
-
-def thumbnail(level: np.ndarray, size: int) -> np.ndarray:
-    """Shrink to a longer side of ``size`` pixels, if it is longer."""
-    small = Image.fromarray(level)
-    small.thumbnail((size, size), Image.Resampling.BOX)
-    return np.asarray(small)
