@@ -100,7 +100,7 @@ def writers(root: str | Path = "data") -> tuple[pd.DataFrame, pd.DataFrame]:
             raise ValueError(f"it has {len(table)} rows")
     except (OSError, EOFError, ValueError) as error:
         raise DataError(
-            f"{path} is damaged or missing ({error}): restore it with `git restore {path}`."
+            f"{path} is damaged or missing: restore it with `git restore {path}`."
         ) from error
     return table[:NUM_TRAIN], table[NUM_TRAIN:].reset_index(drop=True)
 
