@@ -10,12 +10,15 @@ import argparse
 import json
 import logging
 import os
+import socket
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1", "localhost", "::1"
+# Addresses that stand for all of this machine's, and one outside to find the nearest of them by.
+EVERY = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,23 +82,35 @@ def read(options: argparse.Namespace) -> int:
     from app.service import Service
     from study.weights import ModelFileError
 
+    if sys.stdout is None:
+        print("The output is closed, so no answer could be shown.", file=sys.stderr)
+        return 2
     torch.set_num_threads(1)  # an image of 28x28 is too small to be shared among cores
     try:
         service = Service(votes=False)
     except ModelFileError as error:
         print(error, file=sys.stderr)
         return 2
-    sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
+    with suppress(AttributeError):  # a notebook's output shows every name
+        sys.stdout.reconfigure(errors="backslashreplace")
     status = 0
     for file in options.pictures:
         answer = _answer(service, file)
         status |= not answer.get("digits") or any(one["digit"] is None for one in answer["digits"])
-        try:
-            print(_as_json(file, answer) if options.json else _as_text(file, answer), flush=True)
-        except BrokenPipeError:  # whoever reads this has seen enough, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+        _print(_as_json(file, answer) if options.json else _as_text(file, answer))
     return int(status)
+
+
+def _print(line: str) -> None:
+    """Print a line at once, or end the command where it cannot be written."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        # Python will try again when it ends; this time, it is to succeed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # as when `head` has seen enough
+            print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _answer(service, file: str) -> dict:
@@ -107,17 +122,29 @@ def _answer(service, file: str) -> dict:
     try:
         picture = uploads.read(_content(file, uploads.MAX_BYTES + 1))
     except OSError as error:
-        return {"error": f"{error.strerror}."}
+        return {"error": _advice(file) or f"{error.strerror or error}."}
     except HTTPException as error:
         return {"error": error.description}
     return service.answer(picture, votes=False)
 
 
 def _content(file: str, most: int) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read(most)
-    with Path(file).open("rb") as stream:
+    if file == "-" and sys.stdin is None:
+        raise OSError("The input is closed")
+    with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as stream:
         return stream.read(most)
+
+
+def _advice(file: str) -> str | None:
+    """What to type in place of a folder, or of a pattern that the shell left as it is."""
+    if Path(file).is_dir():
+        return f"This is a folder; give the pictures in it, such as {Path(file) / '*.png'}."
+    if set(file) & set("*?[") and not Path(file).exists():
+        return (
+            "No file has this name, and this shell does not replace it by those that match; in "
+            f"PowerShell, type python -m app read (dir {file})."
+        )
+    return None
 
 
 def _text(answer: dict) -> str:
@@ -148,13 +175,15 @@ def _as_json(file: str, answer: dict) -> str:
 def serve(options: argparse.Namespace) -> int:
     """Serve the page until the process is stopped."""
     host = f"[{options.host}]" if ":" in options.host else options.host
-    print(
-        f"== serving http://{host}:{options.port} "
-        "(the models take a few seconds to load; stop with Ctrl-C)",
-        flush=True,
+    known = _nearest(options.host) if options.host in EVERY else host
+    _print(
+        f"== serving http://{known or host}:{options.port} "
+        "(the models take a few seconds to load; stop with Ctrl-C)"
     )
+    if not known:
+        _print(f"   From another device, open this machine's address in place of {host}.")
     if options.host not in LOOPBACK:
-        print("   Whoever reaches this address may ask; nothing is encrypted.", flush=True)
+        _print("   Whoever reaches this address may ask; nothing is encrypted.")
     if sys.platform != "win32" and find_spec("gunicorn"):
         config = Path(__file__).resolve().with_name("gunicorn.conf.py")
         command = [sys.executable, "-m", "gunicorn", "--config", str(config)]
@@ -166,6 +195,16 @@ def serve(options: argparse.Namespace) -> int:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
     run_simple(options.host, options.port, create_app(), threaded=True)
     return 0
+
+
+def _nearest(host: str) -> str | None:
+    """The address at which others reach this machine; None if it is in no network."""
+    family, outside = EVERY[host]
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((outside, 9))  # chooses an address, and sends nothing
+        found = probe.getsockname()[0]
+        return f"[{found}]" if ":" in found else found
+    return None
 
 
 if __name__ == "__main__":

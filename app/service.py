@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from study import data, evaluation, refusal, weights
-from study.reading.preparation import Prepared, prepare, prepare_all
+from study import data, evaluation, weights
+from study.data import NO_DIGIT
+from study.reading.form import Prepared
+from study.reading.preparation import prepare_all
 from study.tables import NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +23,6 @@ ROOT = Path(__file__).parent.parent
 # most eight in all, since every one of them makes the answer slower.
 ANSWERING = "robust"
 VOTERS = ANSWERING, "robust_small", "with_augmentation", "ensemble", "rnn", "gru", "lstm", "bilstm"
-NO_DIGIT = data.NUM_DIGITS  # the place of "no digit" among eleven outputs
 NO_ANSWER = {"digit": None, "closest": None, "reason": None, "probabilities": None, "score": None}
 NOTHING_DRAWN = NO_ANSWER | {"reason": "nothing drawn"}
 SEVERAL_DIGITS = NO_ANSWER | {"reason": "several digits"}
@@ -50,21 +52,41 @@ class Voter:
         return self.label() | {"digit": digit, "probabilities": _probabilities(logits)}
 
 
-class _Logits:
-    """A network's logits, computed once for each image."""
+class _Reader:
+    """Reads digits by a network, which sees each image of a picture once."""
 
     def __init__(self, network: torch.nn.Module):
         self.network = network
-        self.known: dict[bytes, torch.Tensor] = {}
+        self.seen: dict[bytes, torch.Tensor] = {}
 
-    def of(self, image: np.ndarray) -> torch.Tensor:
+    def logits(self, image: np.ndarray) -> torch.Tensor:
         """Those (1, 11) of an image, uint8 (28, 28)."""
         key = image.tobytes()
-        if key not in self.known:
+        if key not in self.seen:
             # Like evaluation.predict, which takes a while to switch dropout off, as it is here.
             with torch.inference_mode():
-                self.known[key] = self.network(data.to_float(torch.from_numpy(image)[None]))
-        return self.known[key]
+                self.seen[key] = self.network(data.to_float(torch.from_numpy(image)[None]))
+        return self.seen[key]
+
+    def is_digit(self, image: np.ndarray) -> float:
+        """How likely it is that an image shows a digit, 0 to 1."""
+        return 1 - evaluation.no_digit_probability(self.logits(image)).item()
+
+    def read(self, prepared: Prepared) -> dict:
+        """What one digit is read as, and its grounds."""
+        logits = self.logits(prepared.image)
+        closest = logits[0, :NO_DIGIT].argmax().item()
+        known = evaluation.no_digit_probability(logits).item() < evaluation.REFUSAL_THRESHOLD
+        probabilities = _probabilities(logits)
+        return {
+            "digit": closest if known else None,
+            "closest": closest,
+            "reason": None if known else "no digit that I know",
+            "probabilities": probabilities,
+            "score": probabilities[NO_DIGIT],
+            "box": [round(side, 4) for side in prepared.box],
+            "image": prepared.image.tolist(),
+        }
 
 
 class Service:
@@ -86,14 +108,6 @@ class Service:
         self.root = root
         self.answering = _load(root, ANSWERING, (11,))
         self.voters = [self.answering]
-        fixed = refusal.load()
-        if fixed.version != self.answering.version:
-            LOG.warning(
-                "The threshold was fixed for other weights than those in models/%s.pt; "
-                "execute draw_a_digit.ipynb to fix it again.",
-                ANSWERING,
-            )
-        self.threshold = fixed.threshold
         if votes:
             self.voters += _load_others(root)
             _ = self.gallery
@@ -125,82 +139,44 @@ class Service:
             explain: add pictures of the steps of the preparation and, for one digit, of the
                 saliency and of similar training images.
         """
-        logits = _Logits(self.answering.network)
-        parts = prepare_all(picture, lambda image: 1 - refusal.score(logits.of(image)).item())
-        if len(parts) == 1:
-            return self._answer_to_one(parts[0], logits, votes, explain)
-        whole = prepare(picture)
-        digits = [self._digit(part, logits) for part in parts]
-        if self._is_number(whole, digits, logits):
-            return self._answer_to_several(parts, digits, explain)
-        return self._answer_to_one(whole, logits, votes, explain)
-
-    def _is_number(self, whole: Prepared, digits: list[dict], logits: _Logits) -> bool:
-        """Whether a picture that is taken apart shows a number, given what its parts are read as.
-
-        It does not where it is one digit as a whole, such as a 5 in two pieces, nor where more than
-        half of its parts are refused, as with words, a few of whose letters look like digits.
-        """
-        refused = sum(digit["digit"] is None for digit in digits)
-        if not digits or 2 * refused > len(digits):
-            return False
-        return whole.is_blank or self._digit(whole, logits)["digit"] is None
-
-    def _answer_to_one(
-        self, prepared: Prepared, logits: _Logits, votes: bool, explain: bool
-    ) -> dict:
-        """The answer to a picture of one digit, of something else, or of nothing."""
-        verdict, given, digits = NOTHING_DRAWN, [], []
-        image = torch.from_numpy(prepared.image)[None]
-        if not prepared.is_blank:
-            digits = [self._digit(prepared, logits)]
-            verdict = {key: digits[0][key] for key in NO_ANSWER}
-            given = [self.answering.vote(logits.of(prepared.image))]
-            given[0]["digit"] = verdict["digit"]  # by the threshold, not by its largest output
-            for voter in self.voters[1:] if votes else []:
-                given.append(voter.vote(evaluation.predict(voter.network, image)))
-        answer = self._answer(verdict, digits, given, prepared.image.tolist())
-        if explain:
-            steps = prepared.steps.items()
-            answer["steps"] = [{"name": name, "picture": _as_png(step)} for name, step in steps]
-            if not prepared.is_blank:
-                answer |= {"saliency": self._saliency(image), "neighbours": self._neighbours(image)}
-        return answer
-
-    def _answer_to_several(self, parts: list[Prepared], digits: list[dict], explain: bool) -> dict:
-        """The answer to a picture of a number."""
-        answer = self._answer(SEVERAL_DIGITS, digits, [], None)
-        if explain:
-            steps = list(parts[0].steps.items())
-            line = steps[: list(parts[0].steps).index("cropped")]  # later steps are of one digit
-            steps = [*line, *(("centred", part.image) for part in parts)]
-            answer["steps"] = [{"name": name, "picture": _as_png(step)} for name, step in steps]
-        return answer
+        reader = _Reader(self.answering.network)
+        whole, parts = prepare_all(picture, reader.is_digit)
+        one = None if whole.is_blank else reader.read(whole)
+        if len(parts) > 1:
+            digits = [reader.read(part) for part in parts]
+            if _is_number(one, digits):
+                steps = {"steps": _steps_of_number(parts)} if explain else {}
+                return self._answer(SEVERAL_DIGITS, digits, [], None) | steps
+        digits = [one] if one else []
+        given = self._votes(one, whole.image, votes) if one else []
+        verdict = {key: one[key] for key in NO_ANSWER} if one else NOTHING_DRAWN
+        answer = self._answer(verdict, digits, given, whole.image.tolist())
+        return answer | self._explanation(whole) if explain else answer
 
     def _answer(self, verdict: dict, digits: list, given: list, image: list | None) -> dict:
         return verdict | {
             "digits": digits,
-            "threshold": self.threshold,
+            "threshold": evaluation.REFUSAL_THRESHOLD,
             "model": self.answering.label(),
             "models": given,
             "image": image,
         }
 
-    def _digit(self, prepared: Prepared, logits: _Logits) -> dict:
-        """What one digit is read as, and its grounds."""
-        output = logits.of(prepared.image)
-        closest = output[0, :NO_DIGIT].argmax().item()
-        known = refusal.score(output).item() < self.threshold
-        probabilities = _probabilities(output)
-        return {
-            "digit": closest if known else None,
-            "closest": closest,
-            "reason": None if known else "no digit that I know",
-            "probabilities": probabilities,
-            "score": probabilities[NO_DIGIT],
-            "box": [round(side, 4) for side in prepared.box],
-            "image": prepared.image.tolist(),
-        }
+    def _votes(self, one: dict, image: np.ndarray, others: bool) -> list[dict]:
+        """What the answering model, and perhaps the other voters, say of one digit."""
+        answered = {key: one[key] for key in ("digit", "probabilities")}
+        voters, images = self.voters[1:] if others else [], torch.from_numpy(image)[None]
+        given = [voter.vote(evaluation.predict(voter.network, images)) for voter in voters]
+        return [self.answering.label() | answered, *given]
+
+    def _explanation(self, prepared: Prepared) -> dict:
+        """The steps of the preparation and, unless nothing is drawn, what the model looks at."""
+        steps = [_step(name, picture) for name, picture in prepared.steps.items()]
+        if prepared.is_blank:
+            return {"steps": steps}
+        image = torch.from_numpy(prepared.image)[None]
+        shown = {"saliency": self._saliency(image), "neighbours": self._neighbours(image)}
+        return {"steps": steps} | shown
 
     def _saliency(self, image: torch.Tensor) -> str:
         """Show how strongly each pixel affects the largest logit: orange over the grey digit.
@@ -234,6 +210,26 @@ class Service:
         """The features of images, scaled to length 1."""
         features = evaluation.predict(self.answering.network, images, method="features")
         return torch.nn.functional.normalize(features)
+
+
+def _is_number(whole: dict | None, digits: list[dict]) -> bool:
+    """Whether a picture shows a number, by what it is read as in whole and in parts.
+
+    It does not where it is one digit as a whole, such as a 5 in two pieces, nor where more than
+    half of its parts are refused, as with words, a few of whose letters look like digits.
+    """
+    refused = sum(digit["digit"] is None for digit in digits)
+    return 2 * refused <= len(digits) and (whole is None or whole["digit"] is None)
+
+
+def _steps_of_number(parts: list[Prepared]) -> list[dict]:
+    """The steps to the ink of the line, which its digits share, and then each digit."""
+    line = itertools.takewhile(lambda step: step[0] != "cropped", parts[0].steps.items())
+    return [_step(*step) for step in line] + [_step("centred", part.image) for part in parts]
+
+
+def _step(name: str, picture: np.ndarray) -> dict[str, str]:
+    return {"name": name, "picture": _as_png(picture)}
 
 
 def _load_others(root: Path) -> list[Voter]:

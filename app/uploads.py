@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from study.reading.preparation import WORK_SIZE, grey_levels
+from study.reading.levels import WORK_SIZE, grey_levels
 
 MAX_BYTES = 8 * 2**20
 MAX_PIXELS = 25_000_000  # twice what a phone usually takes; decoded, it needs up to 400 MB

@@ -1,7 +1,7 @@
-"""Write docs/draw.html, the page that needs no server: `make page`, or `python -m docs.make_draw`.
+"""The page that needs no server, docs/draw.html; `make page` or `python -m app.offline` writes it.
 
-The page is one file: docs/draw/template.html with the look of the app, its paper to draw on, the
-code of docs/draw/, and the numbers of a saved model in half precision.
+It is one file: template.html with the look of the app, its paper to draw on, the scripts of this
+folder, and the numbers of a saved model in half precision.
 """
 
 import base64
@@ -14,18 +14,17 @@ import numpy as np
 from torch import nn
 
 from network import PIXEL_MEAN, PIXEL_STD, DeepCNN
-from study import refusal, weights
-from study.files import write_whole
+from study import evaluation, weights
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "draw.html"
 MODEL = ROOT / "models" / "robust_small.pt"
 # Each needs those before it.
 SCRIPTS = (
     "app/static/board.js",
-    "docs/draw/preparation.js",
-    "docs/draw/network.js",
-    "docs/draw/page.js",
+    "app/offline/preparation.js",
+    "app/offline/network.js",
+    "app/offline/page.js",
 )
 
 
@@ -36,7 +35,7 @@ def page() -> str:
         return (ROOT / name).read_text(encoding="utf-8")
 
     scripts = (f"<script>\n{read(name)}</script>" for name in SCRIPTS)
-    return Template(read("docs/draw/template.html")).substitute(
+    return Template(read("app/offline/template.html")).substitute(
         icon=base64.b64encode(read("app/static/icon.svg").encode()).decode(),
         style=read("app/static/style.css"),
         model=json.dumps(numbers(weights.load_model(MODEL))),
@@ -45,7 +44,7 @@ def page() -> str:
 
 
 def numbers(model: DeepCNN) -> dict:
-    """Return what docs/draw/network.js needs to compute as a model with a ``TopHat`` does.
+    """Return what network.js needs to compute as a model with a ``TopHat`` does.
 
     Its items are ``threshold``, the probability of "no digit" from which a drawing is refused;
     ``window`` (pixels), of the top-hat; ``mean`` and ``deviation`` of the pixels; ``layers``, their
@@ -66,7 +65,7 @@ def numbers(model: DeepCNN) -> dict:
     if not np.isfinite(halves).all():
         raise OverflowError("A weight of the model is too large for half precision.")
     return {
-        "threshold": refusal.load().threshold,
+        "threshold": evaluation.REFUSAL_THRESHOLD,
         "window": model.features[0].top_hat.window,
         "mean": PIXEL_MEAN,
         "deviation": PIXEL_STD,
@@ -103,9 +102,3 @@ def _array(tensor) -> np.ndarray:
 def _sizes(kernels: np.ndarray, padding: int, pool: bool) -> dict:
     outputs, inputs, size, _ = kernels.shape
     return {"inputs": inputs, "outputs": outputs, "size": size, "padding": padding, "pool": pool}
-
-
-if __name__ == "__main__":
-    content = page().encode()
-    write_whole(PAGE, content)
-    print(f"docs/draw.html: {len(content) / 1000:.0f} kB, from models/{MODEL.name}")

@@ -1,7 +1,7 @@
 "use strict";
 
 // A drawing -> the 28x28 image that the network takes. The steps, the numbers and the names are
-// those of study/pictures/preparation.py, where they are explained. What a photo needs besides
+// those of study/reading/ in Python, where they are explained. What a photo needs besides
 // (uneven light, textured paper, other sizes) is left out: a drawing is dark ink on white paper.
 
 const CANVAS_SIZE = 448; // twice WORK_SIZE of Python, so that shrinking is a mean of 2x2 pixels
