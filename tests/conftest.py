@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import hashlib
 import os
 import shutil
 import socket
@@ -13,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,10 +18,8 @@ from PIL import Image
 import app
 from app.service import Service
 from browser import chromium
-from experiments.app_load import serve
+from serving import ROOT, serve
 from study import data
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -50,23 +45,6 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.fixture
-def qmnist(tmp_path, monkeypatch) -> Path:
-    """A folder from which files like QMNIST's are fetched: each hundred images are one writer's."""
-    folder, files = tmp_path / "qmnist", {}
-    folder.mkdir()
-    for part, length, first in (("train", 60_000, 0), ("test", 10_010, 2100)):
-        rows = np.zeros((length, 8), ">i4")
-        person = np.arange(length) // 100
-        rows[:, 1], rows[:, 2] = np.array([0, 1, 4])[person % 3], first + person
-        content = gzip.compress(np.array([3074, length, 8], ">i4").tobytes() + rows.tobytes())
-        path = folder / f"qmnist-{part}-labels-idx2-int.gz"
-        path.write_bytes(content)
-        files[part] = (path.as_uri(), hashlib.md5(content).hexdigest())
-    monkeypatch.setattr(mnist, "WRITERS", files)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def service() -> Service:
     return Service()
@@ -87,7 +65,7 @@ def seven(digits) -> Image.Image:
 def repository(tmp_path_factory) -> Path:
     """A copy of the repository, so that no test changes a committed file."""
     copy = tmp_path_factory.mktemp("copy") / "repository"
-    ignored = (".git", ".venv", "runs", "*cache*", "tests", "*-ubyte", "QMNIST")
+    ignored = (".git", ".venv", "runs", "*cache*", "tests", "*-ubyte")
     ignore = shutil.ignore_patterns(*ignored)
     shutil.copytree(ROOT, copy, ignore=ignore)
     return copy
@@ -138,4 +116,4 @@ def browser():
 def server() -> Iterator[str]:
     """The address of the app, served as `make app` serves it."""
     with serve() as address:
-        yield f"http://{address}"
+        yield address

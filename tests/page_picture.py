@@ -1,10 +1,10 @@
-"""Take visualizations/app.png, the README's picture of the page: `python -m docs.page_picture`.
+"""Take visualizations/app.png, the README's picture of the page: `python -m tests.page_picture`.
 
 This needs Chromium, and playwright of requirements-dev.txt.
 """
 
-from experiments.app_load import ROOT, serve
 from tests.browser import STROKES, chromium, draw, wait_for
+from tests.serving import ROOT, serve
 
 LOOK = {"viewport": {"width": 1180, "height": 800}, "color_scheme": "light"}
 
@@ -21,5 +21,5 @@ def save(page, path) -> None:
 if __name__ == "__main__":
     with serve() as address, chromium() as browser:
         page = browser.new_page(**LOOK)
-        page.goto(f"http://{address}")
+        page.goto(address)
         save(page, ROOT / "visualizations" / "app.png")
