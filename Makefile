@@ -4,6 +4,9 @@ SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
+# The kernel is that of .venv, whatever others this machine has.
+unexport JUPYTER_PATH
+export JUPYTER_PREFER_ENV_PATH = 1
 # Coalescing the streams leaves only the last state of a progress bar. Kernels communicate through
 # files (ipc): over TCP, each would warn that others might listen.
 EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --inplace --execute \
@@ -12,64 +15,63 @@ EXECUTE = $(BIN)/jupyter nbconvert --log-level=WARN --to notebook --inplace --ex
 	--Exporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Execute the notebooks $(2) in place, one after the other. Their seconds go to the README's table
-# in the row "make $(1)", but only where each training was run: not where runs/ had some already.
-define execute
-	@whole=yes; seconds=; \
-	for notebook in $(2); do if [ -e runs/$$notebook ]; then whole=; fi; done; \
-	for notebook in $(2); do \
-		echo "== $$notebook.ipynb"; start=$$(date +%s); \
-		$(EXECUTE) $$notebook.ipynb || exit 1; \
-		took=$$(( $$(date +%s) - start )); echo "   done in $$took s"; \
-		seconds="$$seconds $$notebook=$$took"; \
-	done; \
-	if [ -n "$$whole" ]; then $(BIN)/python -m experiments.run_time "make $(1)" $$seconds; fi
-	@echo "Notebooks, models/, visualizations/, the page's threshold and the README's tables are"
-	@echo "rewritten where your numbers differ; 'git restore .' brings back the committed files."
+# Say how long it takes: $(1) where bfloat16 is fast, $(2) elsewhere.
+define say_minutes
+	@$(BIN)/python -c 'from study import device; \
+		fast = device.fast_precision(device.default_device()) != device.torch.float32; \
+		print("   On two cores,", "$(1): this machine is fast in bfloat16." if fast \
+			else "$(2): this machine trains in float32, as it is not fast in bfloat16.")'
 endef
 
-.PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-folds benchmark-cluster tensorboard clean
+# Execute the notebooks $(1) in place, one after the other.
+define execute
+	@for notebook in $(1); do \
+		echo "== $$(date +%H:%M) $$notebook.ipynb"; $(EXECUTE) $$notebook.ipynb || exit 1; \
+	done
+	@echo "== $$(date +%H:%M) done. Notebooks, models/, results/, visualizations/ and the README's table are"
+	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
+endef
+
+.PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-folds tensorboard clean
 
 help:
 	@echo "make run          train everything but the augmented and robust networks: execute the notebooks in place"
-	@echo "make long         train the augmented and robust networks and the readers of sequences (hours; resumable)"
+	@echo "make long         train the augmented and robust networks and the recurrent ones of notebook 6 (hours; resumable)"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make page         write docs/draw.html, the page that needs no server, from its model"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
-	@echo "make benchmark    measure training speed, the time to 99 %, the page under load and on all kinds of pictures"
+	@echo "make benchmark    measure the speed of training and the time to 99 %; count how pictures of all kinds are read"
 	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
-	@echo "make benchmark-cluster  measure the grid on a Dask cluster of this machine"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs, unpacked data and caches"
 
 run: .venv/study
 	@echo "== executing $(words $(SHORT)) notebooks; finished trainings are kept in runs/"
-	@echo "   took so far, by machine:"; grep '^| make run' README.md | sed 's/^/   /'
-	$(call execute,run,$(SHORT))
+	$(call say_minutes,14 to 25 minutes,about an hour)
+	$(call execute,$(SHORT))
 
 # docs/draw.html holds the numbers of a network that these notebooks train.
-long: .venv/study
-	@echo "== executing $(words $(LONG)) notebooks: about 3 hours of two cores for train_with_augmentation,"
-	@echo "   2.5 for sequences and 1.5 for robustness."
-	@echo "   Interrupt it at any time: finished trainings are kept in runs/, and the next"
-	@echo "   'make long' goes on from there."
-	$(call execute,long,$(LONG))
-	@$(BIN)/python -m docs.make_draw
+long: .venv/app
+	@echo "== executing $(words $(LONG)) notebooks. Interrupt it at any time: finished trainings are kept in"
+	@echo "   runs/, and the next 'make long' goes on from there."
+	$(call say_minutes,about 7 hours,much longer than 7 hours)
+	$(call execute,$(LONG))
+	@$(BIN)/python -m app.offline
 
 PORT ?= 8000
-app: .venv/study
+app: .venv/app
 	@$(BIN)/python -m app serve --port $(PORT)
 
-page: .venv/study
+page: .venv/app
 	@echo "== writing docs/draw.html from models/robust_small.pt"
-	$(BIN)/python -m docs.make_draw
+	$(BIN)/python -m app.offline
 
 app-picture: .venv/dev
 	@echo "== taking the picture of the page for the README"
-	$(BIN)/python -m docs.page_picture
+	$(BIN)/python -m tests.page_picture
 
 test: .venv/dev
 	@echo "== running every test; whatever writes works on a copy, so no committed file changes"
@@ -81,12 +83,9 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 
-benchmark: .venv/study
-	@echo "== measuring; leave the machine alone meanwhile. This machine's rows go to the tables."
-	$(BIN)/python -m experiments.training_speed --report experiments/README.md
-	$(BIN)/python -m experiments.time_to_99 --report experiments/README.md \
-		--figure visualizations/time_to_99.png
-	$(BIN)/python -m experiments.app_load --report docs/api.md
+benchmark: .venv/app
+	@echo "== measuring; leave the machine alone meanwhile"
+	$(BIN)/python -m experiments.speed --figure visualizations/time_to_99.png
 	$(BIN)/python -m experiments.scenes --report docs/scenes.md
 
 benchmark-pixels: .venv/study
@@ -95,24 +94,27 @@ benchmark-pixels: .venv/study
 
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
-	$(BIN)/python -m experiments.cross_validation --report visualizations
+	$(BIN)/python -m experiments.cross_validation --report results
 	$(BIN)/python -m experiments.cross_validation "first study" mild --split "by writer" --folds 0 1 \
-		--report visualizations
-
-benchmark-cluster: .venv/cluster
-	@echo "== measuring a Dask cluster on this machine; its row goes to docs/cluster.md"
-	$(BIN)/python -m experiments.grid_scaling --report docs/cluster.md
+		--report results
 
 tensorboard: .venv/study
 	@echo "== showing the logs in runs/"
 	$(BIN)/tensorboard --logdir runs
 
+# Old Pythons run this line, too, so it uses nothing that is new.
 .venv/study: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and \
+		"Python 3.11 to 3.14 is needed, and %s is Python %d.%d: name another, as in make PYTHON=python3.12" \
+		% ((sys.executable,) + tuple(sys.version_info[:2])))'
 	@echo "== installing the packages of requirements.txt into .venv (a few minutes, once)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-		"Python 3.11 or newer is needed; name another one as in: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/app: .venv/study requirements-app.txt
+	@echo "== installing the packages of requirements-app.txt into .venv"
+	$(PIP) -r requirements-app.txt
 	@touch $@
 
 .venv/cluster: .venv/study requirements-cluster.txt
@@ -120,7 +122,7 @@ tensorboard: .venv/study
 	$(PIP) -r requirements-cluster.txt
 	@touch $@
 
-.venv/dev: .venv/cluster requirements-dev.txt
+.venv/dev: .venv/app .venv/cluster requirements-dev.txt
 	@echo "== installing the packages of requirements-dev.txt into .venv"
 	$(PIP) -r requirements-dev.txt
 	@touch $@

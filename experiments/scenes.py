@@ -19,7 +19,7 @@ from app.service import Service
 from study import data
 from study.drawing import scenes
 from study.files import write_between
-from study.reading.preparation import grey_levels
+from study.reading.levels import grey_levels
 
 ROOT = Path(__file__).parent.parent
 SEED = 1  # choices were made with seed 0, on training digits and hands

@@ -1,4 +1,4 @@
-"""The benchmarks run with few images, print what they promise, and write this machine's row."""
+"""The experiments: what they count, and what they hold apart. No time is measured here."""
 
 from __future__ import annotations
 
@@ -14,107 +14,20 @@ import pytest
 import torch
 
 from conftest import ROOT
+from study import data
 from study.drawing.scenes import KINDS
-from study.tables import machine
-
-
-def run(tmp_path, name, markers, *arguments):
-    """Run a benchmark; return what it printed, and the rows that it wrote by marker."""
-    page = tmp_path / "page.md"
-    page.write_text("".join(f"<!-- {marker} -->\n<!-- /{marker} -->\n" for marker in markers))
-    command = [sys.executable, "-m", f"experiments.{name}", "--report", page, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = {}
-    for marker, table in re.findall(r"<!-- (\S+) -->\n(.*)\n<!-- /\1 -->", page.read_text(), re.S):
-        header, _, *lines = [[c.strip() for c in line.split("|")] for line in table.splitlines()]
-        rows[marker] = [dict(zip(header, line, strict=True)) for line in lines]
-        for row in rows[marker]:
-            assert {name: row[name] for name in machine()} == machine()
-    assert list(rows) == markers
-    return done.stdout, rows
-
-
-def test_training_speed(tmp_path):
-    markers = ["training-speed", "networks"]
-    tiny = ["--repeats", "1", "--images", "2560"]
-    printed, rows = run(tmp_path, "training_speed", markers, *tiny)
-    [row] = rows["training-speed"]
-    for column in ("GFLOP/s", "s an epoch, usual loop", "s an epoch, this study", "GB a process"):
-        assert float(row[column]) > 0, column
-        assert re.search(rf"{re.escape(column)} +{row[column]}\n", printed)
-    assert re.fullmatch(r"\d+%", row["of the peak"])
-    networks = {row["network"]: row for row in rows["networks"]}
-    assert list(networks) == ["CNN", "DeepCNN", "RNN", "GRU", "LSTM", "BiLSTM"]
-    assert re.fullmatch(r"([\w:.#]+ \d+%(, |$)){5}", networks["BiLSTM"]["where the time goes"])
 
 
 def test_operations_are_those_counted_by_hand():
     """Each multiply-add of the CNN counts as 2 operations, and is done forward, for the gradient
     of the weights, and for that of the input, which the first layer does not need."""
-    from experiments.training_speed import operations_per_image
+    from experiments.speed import operations_per_image
     from network import CNN
 
     first = 28 * 28 * 16 * 25
     all_layers = first + 14 * 14 * 32 * 16 * 25 + 1568 * 256 + 256 * 10
     assert operations_per_image(CNN, backward=False) == 2 * all_layers
     assert operations_per_image(CNN) == 2 * (3 * all_layers - first)
-
-
-def test_app_load(tmp_path):
-    printed, _ = run(tmp_path, "app_load", ["app-load"], "--seconds", "3")
-    assert re.search(r"\d+ predictions a second, 0 failed", printed), printed
-    assert re.search(r"median \d+, 95 % \d+, 99 % \d+, most \d+", printed), printed
-
-
-def test_grid_scaling(tmp_path):
-    tiny = ["--nothing", "20", "--runs", "2", "--images", "512", "--epochs", "1"]
-    printed, rows = run(tmp_path, "grid_scaling", ["grid-scaling"], *tiny)
-    [row] = rows["grid-scaling"]
-    for column in ("ms a run", "kB a run", "GB in use", "MB of images", "MB a training"):
-        assert float(row[column]) > 0, column
-    assert float(row["kB a run"]) < 100  # nothing but what stands for a training's files
-    assert float(row["MB a training"]) > 2  # the weights, twice: to the scheduler and from there
-    for column in ("overhead", "one worker against none", "efficiency of two"):
-        assert re.fullmatch(r"[+-]?[\d.]+%", row[column]), column
-    assert re.search(rf"MB a training +{row['MB a training']}\n", printed)
-
-
-def test_time_to_99(tmp_path):
-    figure = tmp_path / "figure.png"
-    tiny = ["--seeds", "2", "--images", "2560", "--figure", figure]
-    printed, rows = run(tmp_path, "time_to_99", ["time-to-99"], *tiny)
-    [row] = rows["time-to-99"]
-    assert float(row["s to start and import"]) > 0
-    assert re.fullmatch(r"[\d.]+ ± [\d.]+", row["s of training"])
-    assert re.fullmatch(r"[\d.]+% ± [\d.]+%", row["test accuracy"])
-    assert re.fullmatch(r"\d of 2", row["seeds at 99.0% or more"])
-    assert re.search(r"batch of 128 +[\d.]+ +1 +[\d.]+", printed)
-    assert figure.exists()
-
-
-def test_pixel_by_pixel(tmp_path):
-    """Every run is trained until its time is over, and none that the table has again."""
-    from experiments.pixel_by_pixel import SETTINGS, PixelReader
-    from study.evaluation import num_parameters
-
-    table = tmp_path / "pixels.csv"
-    command = [sys.executable, "-m", "experiments.pixel_by_pixel", "--report", table]
-    command += ["--minutes", "0.01", "--images", "200"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    runs = pd.read_csv(table)
-    last = runs.dropna(subset="test_accuracy").set_index(["network", "order"])
-    assert set(last.index) == {(n, o) for n in SETTINGS for o in ("plain", "permuted")}
-    assert (last["minutes"] >= 0.01).all() and (runs["valid_accuracy"] <= 1).all()
-    for name, settings in SETTINGS.items():
-        shape = {key: settings[key] for key in ("hidden_size", "num_layers")}
-        count = num_parameters(PixelReader(name, order="plain", **shape))
-        assert (last.loc[name, "parameters"] == count).all() and count <= 100_000
-    runs[runs["network"] == "GRU"].assign(steps=7).to_csv(table, index=False)
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    again = pd.read_csv(table)
-    assert (again.loc[again["network"] == "GRU", "steps"] == 7).all()
-    assert set(again["network"]) == set(SETTINGS)
 
 
 def test_pixels_are_read_one_by_one_in_their_order():
@@ -130,39 +43,48 @@ def test_pixels_are_read_one_by_one_in_their_order():
         assert torch.allclose(permuted(images), plain(shuffled), atol=1e-6)
 
 
-def test_run_time(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("<!-- run-time -->\n<!-- /run-time -->\n")
-    for command in ("make run", "make long", "make run"):
-        arguments = [command, "data_exploration=42", "train=78", "--report", page]
-        subprocess.run(
-            [sys.executable, "-m", "experiments.run_time", *arguments], cwd=ROOT, check=True
-        )
-    rows = page.read_text().splitlines()[3:-1]
-    assert [row.split("|")[1].strip() for row in rows] == ["make run", "make long"]
-    assert all("| 2.0 " in row and "data_exploration 42, train 78 |" in row for row in rows)
+class Answers:
+    """In place of the page's service: gives prepared answers, one a picture."""
+
+    def __init__(self, *answers: list[int | None]):
+        self.answers = iter(answers)
+
+    def answer(self, levels, votes) -> dict:
+        return {"digits": [{"digit": digit} for digit in next(self.answers)]}
 
 
-def test_scenes(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(
-        "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("kinds", "numbers"))
+def test_scenes_are_counted_as_read_refused_or_wrong(digits, monkeypatch):
+    from experiments.scenes import SEED, scenes, table_of_kinds
+
+    kinds = {name: scenes.KINDS[name] for name in ("30x40 pixels", "empty sheet, fold")}
+    monkeypatch.setattr(scenes, "KINDS", kinds)
+    test = digits[1][:100]
+    of_test = test.images.numpy(), test.labels.numpy(), True
+    label = scenes.draw("30x40 pixels", 1, SEED, *of_test)[1].item()
+    answers = Answers(
+        *([label], [], [None], [label, label], [label + 1]),  # the fourth has a digit too many
+        *([], [None], [3], [None, 3], []),
     )
-    command = [sys.executable, "-m", "experiments.scenes", "--count", "1", "--report", page]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    written = re.findall(
-        r"^\| (\S.*?) +\| +(\d+) \| +(\d+) \| +(\d+) \| +(\d+) \|$", page.read_text(), re.M
-    )
+    table = table_of_kinds(answers, test, count=5, test=True).set_index("kind")
+    assert table.loc["30x40 pixels"].tolist() == [5, 1, 2, 2]
+    assert table.loc["empty sheet, fold"].tolist() == [5, 0, 4, 1]
+
+
+def test_numbers_are_counted_and_digits_touch_where_they_should(digits):
+    from experiments.scenes import _num_pieces, side_by_side, table_of_numbers, touching
+
+    table = table_of_numbers(Answers(*[[]] * 3, *[[None, 1, 2]] * 3, *[[1]] * 6), digits[1], 3)
+    assert table["refused"].tolist() == [3, 3, 0, 0]
+    assert (table[["read", "refused", "wrong"]].sum(axis=1) == table["pictures"]).all()
+    pair = digits[1].images[:2].numpy()  # a 7 and a 2, in one piece each
+    assert _num_pieces(side_by_side(pair, touching(pair))) == 1
+    assert _num_pieces(side_by_side(pair, touching(pair) + 1)) == 2
+
+
+def test_table_of_scenes_has_every_kind():
     committed = (ROOT / "docs" / "scenes.md").read_text(encoding="utf-8")
-    kinds = [kind for kind, *_ in written]
+    kinds = re.findall(r"^\| (\S.*?) +\| +\d", committed, re.M)
     assert kinds[: len(KINDS)] == list(KINDS) and len(kinds) > len(KINDS)
-    assert kinds == re.findall(r"^\| (\S.*?) +\| +\d", committed, re.M)  # the page is of this code
-    for kind, *counts in written:
-        pictures, *results = map(int, counts)
-        assert pictures == sum(results) == 1
-        assert re.search(rf"^ *{re.escape(kind)} +{' +'.join(counts)}$", done.stdout, re.M)
-    assert sum(int(read) for _, _, read, *_ in written) > len(written) / 2
 
 
 def test_cross_validation(tmp_path):
@@ -196,13 +118,13 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     from experiments.cross_validation import NUM_FOLDS, TRIALS, Job, Trial, folds
     from study import search
 
-    trained, search = [], search.search
+    trained, original = [], search.search
 
     def remembered(grid, part, **keep):
         trained.append(part)
-        return search(grid, part, **keep)
+        return original(grid, part, **keep)
 
-    monkeypatch.setattr(grid_search, "search", remembered)
+    monkeypatch.setattr(search, "search", remembered)
     first = TRIALS["first study"].settings
     monkeypatch.setitem(TRIALS, "taught", Trial(first, teachers=("first study",)))
     digits, all_folds = folds("random", 300)
@@ -228,7 +150,7 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
 
 
 def test_make_gives_benchmarks_arguments_that_they_understand():
-    targets = ["benchmark", "benchmark-pixels", "benchmark-folds", "benchmark-cluster"]
+    targets = ["benchmark", "benchmark-pixels", "benchmark-folds"]
     make = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True)
     lines = make.stdout.replace("\\\n", " ").splitlines()
     commands = [line.partition(" -m ")[2] for line in lines if " -m experiments." in line]
@@ -244,7 +166,7 @@ def test_committed_tables_of_the_cross_validation():
     from experiments.cross_validation import KEY, TRIALS, folds
 
     runs, wrong = (
-        pd.read_csv(ROOT / "visualizations" / name)
+        pd.read_csv(ROOT / "results" / name)
         for name in ("cross_validation.csv", "cross_validation_errors.csv")
     )
     errors = runs.set_index(KEY)["errors"]
@@ -268,13 +190,11 @@ def test_first_study_of_the_cross_validation_has_the_distortions_of_its_models()
         assert TRIALS["first study"].settings["augmentation"] == told
 
 
-def test_folds_by_writer_keep_writers_apart(qmnist, tmp_path, monkeypatch):
-    from experiments import cross_validation
+def test_folds_by_writer_keep_writers_apart():
+    from experiments.cross_validation import NUM_FOLDS, folds
 
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "MNIST").symlink_to(ROOT / "data" / "MNIST")
-    monkeypatch.setattr(cross_validation, "ROOT", tmp_path)
-    _, all_folds = cross_validation.folds.__wrapped__("by writer", 5000)
-    assert len(all_folds) == cross_validation.NUM_FOLDS
+    writers = data.writers(ROOT / "data")[0]["writer"]
+    _, all_folds = folds("by writer", 5000)
+    assert len(all_folds) == NUM_FOLDS
     for train, unseen in all_folds:
-        assert not {i // 100 for i in train} & {i // 100 for i in unseen}
+        assert not set(writers[train]) & set(writers[unseen])
