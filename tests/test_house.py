@@ -18,7 +18,7 @@ MODULES = sorted(
     if not {".venv", "runs", "tests"} & set(path.relative_to(ROOT).parts)
 )
 NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
-OURS = {"network", "rnns", "study", "app", "benchmarks", "docs", "tests"}
+OURS = {"network", "rnns", "study", "app", "experiments", "tests"}
 OURS |= {path.stem for path in NOTEBOOKS}
 
 
@@ -39,12 +39,10 @@ def may_import(name: str) -> set[str]:
         "network.py": set(),
         "rnns.py": {"network"},
         "study": {"network", "rnns", "study"},
-        "app": {"study", "app"},
-        "benchmarks": {"network", "rnns", "study", "app", "benchmarks"},
-        # What makes the files of docs/ is no part of the study, and drives the page as tests do.
-        "docs": {"network", "study", "app", "benchmarks", "docs", "tests"},
+        "app": {"network", "study", "app"},
+        "experiments": {"network", "rnns", "study", "app", "experiments"},
     }
-    return floors[name.partition("/")[0]]
+    return floors.get(name.partition("/")[0], {"network", "rnns"})  # a network of your own
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
