@@ -43,7 +43,7 @@ class Voter:
 
     def label(self) -> dict[str, str]:
         """What an answer calls the model by."""
-        return {"name": NAMES.get(self.file, self.file), "file": self.file, "version": self.version}
+        return {"name": NAMES[self.file], "file": self.file, "version": self.version}
 
     def vote(self, logits: torch.Tensor) -> dict:
         """What the model answers, given its logits (1, 10), or (1, 11) if it knows "no digit"."""
@@ -239,7 +239,7 @@ def _load_others(root: Path) -> list[Voter]:
         try:
             loaded.append(_load(root, file, (10, 11)))
         except Exception as error:  # a foreign file may raise anything
-            LOG.warning("The model %r does not vote: %s", NAMES.get(file, file), error)
+            LOG.warning("The model %r does not vote: %s", NAMES[file], error)
     return loaded
 
 

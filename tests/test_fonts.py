@@ -8,7 +8,7 @@ from fontTools.ttLib import TTFont
 
 from conftest import ROOT
 from study import evaluation, weights
-from study.pictures import fonts, letters
+from study.drawing import fonts, letters
 
 EVERY_FONT = sorted({*fonts.TRAINING_FONTS, *fonts.TEST_FONTS})
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from study.drawing.non_digits import KINDS, LABEL, OF_DIGITS, SURFACES
-from study.pictures import letters, non_digits, strokes
+from study.data import NO_DIGIT
+from study.drawing import letters, non_digits, scenes, strokes
+from study.drawing.kinds import numbered
+from study.drawing.non_digits import KINDS
 
 WRITTEN_LIKE_A_DIGIT = set("OoDQIlijZzySsGbBgq|/\\!()[]{}',>$")
 
@@ -52,26 +54,26 @@ def test_a_steep_bar_is_drawn_again_and_nothing_else_is(monkeypatch, pen):
         ends = [-reach, 0 * reach, (0.5, 0) if form == "angle" else reach]
         return strokes.ink([np.array(ends)], replace(hand, roundness=0), rng)
 
-    monkeypatch.setitem(KINDS, "dashes", line)
+    monkeypatch.setitem(KINDS, "dashes", replace(KINDS["dashes"], make=line))
     non_digits.draw("dashes", 10, seed=0)
     assert len(set(drawn)) == 6
     assert drawn.count("20") + drawn.count("angle") == 10
 
 
 def test_all_kinds_are_drawn_by_their_shares():
-    shares = [non_digits.SHARES.get(kind, 1) for kind in KINDS]
+    shares = [kind.share for kind in KINDS.values()]
     count = 2 * sum(shares)
     images, labels = non_digits.draw_all(count, seed=0)
-    assert images.shape == (count, 28, 28) and labels.tolist() == [LABEL] * count
+    assert images.shape == (count, 28, 28) and labels.tolist() == [NO_DIGIT] * count
     assert labels.dtype == torch.int64
     first = 2 * shares[0]
     assert torch.equal(images[:first], non_digits.draw(next(iter(KINDS)), first, seed=0))
     assert torch.equal(images[-2:], non_digits.draw(list(KINDS)[-1], 2, seed=0))
 
 
-@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_each_needs_a_generator_only(make):
-    picture = make(np.random.default_rng(0))
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_needs_a_generator_only(kind):
+    picture = KINDS[kind].make(np.random.default_rng(0))
     assert picture.dtype == np.uint8 and picture.ndim == 2
 
 
@@ -93,13 +95,31 @@ def test_crossed_out_means_lines_beyond_the_outline(digits):
 
 def test_half_of_the_pairs_are_made_of_the_digits_given(digits):
     given = digits[0].images[:50].numpy()
-    for make in OF_DIGITS:
-        kind = next(name for name, other in KINDS.items() if other is make)
+    for kind in [kind for kind, look in KINDS.items() if look.of_digits]:
         drawn, mixed = non_digits.draw(kind, 6, 0), non_digits.draw(kind, 6, 0, given)
         assert (drawn == mixed).all((1, 2)).tolist() == [True, False] * 3
 
 
 def test_surfaces_show_more_than_white_paper():
-    for make in SURFACES:
-        picture = make(np.random.default_rng(2))
+    for kind in [kind for kind in KINDS.values() if kind.surface]:
+        picture = kind.make(np.random.default_rng(2))
         assert picture.std() > 2 and max(picture.shape) <= strokes.SIZE
+
+
+def drawn_by(module, kind: str) -> list[bytes]:
+    drawn = module.draw(kind, 2, seed=0)
+    return [np.asarray(one).tobytes() for one in (drawn[0] if module is scenes else drawn)]
+
+
+@pytest.mark.parametrize("module", [non_digits, scenes])
+def test_a_new_kind_may_stand_anywhere(module, monkeypatch):
+    """It draws pictures of its own, and the others draw what they drew."""
+    kinds, names = module.KINDS, list(module.KINDS)
+    before = {name: drawn_by(module, name) for name in (names[0], names[8], names[-1])}
+    items = list(kinds.items())
+    items.insert(8, ("new", replace(kinds[names[-1]], number=len(kinds))))
+    monkeypatch.setattr(module, "KINDS", numbered(dict(items)))
+    assert {name: drawn_by(module, name) for name in before} == before
+    assert drawn_by(module, "new") != before[names[-1]]
+    with pytest.raises(ValueError, match=f"{names[0]!r} and 'twin' have the same number"):
+        numbered(kinds | {"twin": replace(kinds[names[8]], number=0)})

@@ -11,15 +11,15 @@ from sklearn import datasets
 from conftest import ROOT
 from study import corruptions, evaluation, tables, weights
 from study.data import Digits
-from study.reading.preparation import prepare
+from study.reading import prepare
 
-FIGURES = ROOT / "visualizations"
+TABLES = ROOT / "results"
 
 
 @pytest.fixture(scope="module")
 def errors() -> pd.DataFrame:
     """The notebook's errors (0 to 1): a row for each set of digits, a column for each network."""
-    return pd.read_csv(FIGURES / "robustness.csv", index_col=0)
+    return pd.read_csv(TABLES / "robustness.csv", index_col=0)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_saved_network_holds_as_published(file, sets, errors):
 
 
 def test_agrees_with_the_table_of_results(errors):
-    results = pd.read_csv(FIGURES / "results.csv").set_index("model")
+    results = pd.read_csv(TABLES / "results.csv").set_index("model")
     both = errors.columns.intersection(results.index)
     assert len(both) == len(results)
     np.testing.assert_allclose(errors.loc["no damage", both], results["errors"][both] / 10_000)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from study.drawing.scenes import KINDS, NOTHING
-from study.pictures import scenes
-from study.reading.preparation import WORK_SIZE, prepare
+from study.data import NO_DIGIT
+from study.drawing import scenes
+from study.drawing.scenes import KINDS
+from study.reading import prepare
+from study.reading.levels import WORK_SIZE
 
 SMALL = [kind for kind in KINDS if "4000" not in kind]
 EMPTY = [kind for kind, look in KINDS.items() if look.empty]
@@ -27,7 +29,7 @@ def test_every_kind_draws_pictures_that_differ(kind, digits):
     pictures, labels = scenes.draw(kind, 4, 1, train.images.numpy(), train.labels.numpy())
     assert len(pictures) == len(labels) == 4
     assert len({picture.tobytes() for picture in pictures}) == 4
-    assert set(labels.tolist()) <= ({NOTHING} if kind in EMPTY else set(range(10)))
+    assert set(labels.tolist()) <= ({NO_DIGIT} if kind in EMPTY else set(range(10)))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from conftest import ROOT
 from study import evaluation, weights
+from study.drawing import strokes
 from study.drawing.strokes import MARKER, STYLES, TEST_RANGES, TRAINING_RANGES, Hand
-from study.pictures import strokes
-from study.reading.preparation import prepare
+from study.reading.form import prepare_untidied
 
 STEADY = Hand(
     width=0.6,
@@ -53,7 +53,7 @@ def test_seed_decides_and_count_does_not():
 
 def test_a_third_of_what_is_trained_on_comes_from_few_pixels():
     picture = strokes.picture("3", STEADY, np.random.default_rng(0))
-    fine = prepare(picture, tidy=False).image
+    fine = prepare_untidied(picture)
     shown = {
         test: [strokes.prepared(picture, np.random.default_rng(i), test) for i in range(90)]
         for test in (False, True)
