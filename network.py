@@ -1,4 +1,4 @@
-"""The convolutional networks.
+"""The convolutional networks, and the base class of every network.
 
 Every network of this study takes float images (N, 1, 28, 28) with values in [0, 1] and returns
 logits (N, 10), or (N, 11) if it was made with ``num_classes=11``: the eleventh stands for "no
@@ -6,7 +6,9 @@ digit". Normalisation happens inside the network, so notebooks, the page and a u
 pass it the same input.
 """
 
+import inspect
 import math
+from typing import Self
 
 import torch
 from torch import nn
@@ -14,6 +16,40 @@ from torch.nn import functional as F
 
 # Mean and standard deviation of all pixels of the training images, after division by 255.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
+
+
+class Network(nn.Module):
+    """Base class of every network: a subclass is known by its name and remembers its arguments.
+
+    A weights file holds both, and ``weights.load_model`` builds the network again from them. A name
+    is looked up among the subclasses that were imported, so that a file from a stranger cannot run
+    code.
+
+    Attributes:
+        arguments: what ``__init__`` was called with, by name, defaults included.
+    """
+
+    known: dict[str, type["Network"]] = {}
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        other = Network.known.get(cls.__name__, cls).__module__
+        if other not in (cls.__module__, "__main__"):  # reloaded, or tried in a notebook before
+            raise TypeError(f"{other}.py has a network called {cls.__name__}: rename this one")
+        Network.known[cls.__name__] = cls
+
+    def __new__(cls, *values, **named) -> Self:
+        model = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        bound = signature.bind_partial(model, *values, **named)
+        bound.apply_defaults()
+        model.arguments = {
+            name: bound.arguments[name]
+            for name, parameter in list(signature.parameters.items())[1:]  # the first is self
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            and name in bound.arguments
+        }
+        return model
 
 
 class Normalize(nn.Module):
@@ -45,11 +81,11 @@ class Normalize(nn.Module):
 
 
 class TopHat(nn.Module):
-    """What is brighter than its surroundings, stretched so that the brightest pixel is nearly 1.
+    """White top-hat filter: keep what is narrower than a window, and rescale to a maximum near 1.
 
-    This is the white top-hat transform (Serra 1982, Image Analysis and Mathematical Morphology):
-    the image minus its opening, which keeps only what is at least as wide as a square of pixels.
-    A stroke is narrower; a shadow, a stain or a tinted sheet is not, and disappears.
+    The filter subtracts from an image its opening, in which only structures at least as wide as the
+    window survive (Serra 1982, "Image Analysis and Mathematical Morphology"). Strokes are narrower
+    and stay; shadows, stains and tinted paper are wider and disappear.
 
     Args:
         window: side of the square, in pixels.
@@ -72,11 +108,11 @@ class TopHat(nn.Module):
 
 
 def _maximum_filter(images: torch.Tensor, window: int) -> torch.Tensor:
-    """The maximum of each square of pixels: thirty times as fast as F.max_pool2d on a CPU."""
+    """Return the maximum over each square window, 30 times as fast as F.max_pool2d on a CPU."""
     margin = window // 2
     images = F.pad(images, (margin,) * 4, value=-math.inf)
     for dim in (2, 3):
-        side = 1  # of the squares so far: they are doubled until they are large enough
+        side = 1  # of the window so far; it is doubled until it is large enough
         while side < window:
             step = min(side, window - side)
             length = images.shape[dim] - step
@@ -85,7 +121,7 @@ def _maximum_filter(images: torch.Tensor, window: int) -> torch.Tensor:
     return images
 
 
-class CNN(nn.Module):
+class CNN(Network):
     """Two blocks of convolution, batch normalisation, pooling and ReLU, then two linear layers.
 
     With the defaults it has 417 578 trainable parameters.
@@ -106,13 +142,6 @@ class CNN(nn.Module):
         num_classes: int = 10,
     ):
         super().__init__()
-        # What load_model needs to build the same network again.
-        self.arguments = {
-            "channels": channels,
-            "hidden_size": hidden_size,
-            "dropout": dropout,
-            "num_classes": num_classes,
-        }
         self.features = nn.Sequential(
             Normalize(),
             _block(1, channels[0]),  # (N, 16, 14, 14)
@@ -129,7 +158,7 @@ class CNN(nn.Module):
         return self.classifier(self.features(images))
 
 
-class DeepCNN(nn.Module):
+class DeepCNN(Network):
     """Six convolutions; the last one covers all that pooling has left of the image, 4x4 pixels.
 
     With the defaults it has 230 010 trainable parameters, about half as many as the CNN. Most of
@@ -153,12 +182,6 @@ class DeepCNN(nn.Module):
         window: int | None = None,
     ):
         super().__init__()
-        self.arguments = {
-            "width": width,
-            "dropout": dropout,
-            "num_classes": num_classes,
-            "window": window,
-        }
         self.features = nn.Sequential(
             Normalize(window),
             *_convolution(1, width // 2),  # (N, 16, 26, 26)
@@ -178,7 +201,7 @@ class DeepCNN(nn.Module):
         return self.classifier(self.features(images))
 
 
-class Ensemble(nn.Module):
+class Ensemble(Network):
     """Several DeepCNNs, trained independently, whose probabilities are averaged.
 
     Args:
@@ -201,16 +224,15 @@ class Ensemble(nn.Module):
             "num_classes": num_classes,
             "window": window,
         }
-        self.arguments = {"size": size, **member}
         self.members = nn.ModuleList(DeepCNN(**member) for _ in range(size))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logarithm of the mean probabilities, (N, num_classes): logits as well."""
+        """Return the log of the members' mean probabilities, (N, num_classes), usable as logits."""
         log_probabilities = [member(images).log_softmax(1) for member in self.members]
         return torch.stack(log_probabilities).logsumexp(0) - math.log(len(self.members))
 
 
-class SeparableCNN(nn.Module):
+class SeparableCNN(Network):
     """A convolution, then separable ones: a 3x3 filter for each map, then a 1x1 mix of all maps.
 
     From m maps to n, that takes m * (9 + n) weights, and an ordinary convolution 9 * m * n (Howard
@@ -230,7 +252,6 @@ class SeparableCNN(nn.Module):
         num_classes: int = 10,
     ):
         super().__init__()
-        self.arguments = {"width": width, "pooling": pooling, "num_classes": num_classes}
         layers, maps, side = [Normalize(), *_convolution(1, width)], width, 26
         for index, pool in enumerate(pooling):
             filters = nn.Conv2d(maps, maps, 3, groups=maps, bias=False)
@@ -245,7 +266,7 @@ class SeparableCNN(nn.Module):
         return self.classifier(self.features(images))
 
 
-class RecursiveCNN(nn.Module):
+class RecursiveCNN(Network):
     """One convolution, applied again and again to what it has made of the image.
 
     Each application has a batch normalisation of its own, without which sharing the weights fails
@@ -265,7 +286,6 @@ class RecursiveCNN(nn.Module):
         num_classes: int = 10,
     ):
         super().__init__()
-        self.arguments = {"width": width, "pooling": pooling, "num_classes": num_classes}
         self.first = nn.Sequential(Normalize(), *_convolution(1, width, padding=1))
         self.convolution = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in pooling)

@@ -1,12 +1,13 @@
-"""Train many: every combination of a grid, several at once, each kept on disk (see ``run``)."""
+"""Train many: every combination of a grid, several at once, each kept on disk (see ``runs``)."""
 
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import as_completed
-from contextlib import closing
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,27 +16,33 @@ import numpy as np
 import pandas as pd
 import psutil
 import torch
-from loky import get_reusable_executor, process_executor
+from loky import ProcessPoolExecutor
 from sklearn.model_selection import ParameterGrid
 from torch import nn
 from tqdm import tqdm
 
-from study import run as runs_on_disk
-from study import training, weights
+from study import runs as kept_runs
+from study import weights
+from study.code_hash import check_imported
 from study.data import Digits, fingerprint
-from study.runs import Run, RunError, train_run
-from study.settings import or_none, whole
+from study.device import default_device
+from study.runs import Run, RunError
+from study.training import Settings
 
 if TYPE_CHECKING:
     from distributed import Client
 
+Job = tuple[Run, dict]  # a run and its identity
+Outcome = dict[str, bytes] | str  # the files of a run by name, or why it failed
+_digits: tuple[Digits, Digits | None]  # in a worker: what it trains on
+
 
 class NoneConverged(RuntimeError):
-    """No run of a search ended with a loss that is a number; the message says what to change."""
+    """Every run of a search diverged; the message says what to change."""
 
 
 def search(
-    grid: dict | list[dict],
+    grid: dict | dict[str, dict],
     train: Digits,
     valid: Digits | None = None,
     *,
@@ -43,6 +50,8 @@ def search(
     runs_dir: str | Path = "runs",
     num_workers: int | None = None,
     client: "Client | None" = None,
+    device: str | None = None,
+    precision: str | None = None,
     retrain: bool = False,
     tensorboard: bool = True,
     progress: bool = True,
@@ -50,77 +59,232 @@ def search(
 ) -> pd.DataFrame:
     """Train every combination of ``grid``, except those already trained; return one row a run.
 
-    Each run has one thread, and as many run at once as the machine has physical cores (one
-    on an accelerator): the fastest way, with the same result however many run at once. Interrupt it
-    whenever you like; what was finished is kept.
+    Each run has one thread and a process that imports the code anew, and as many run at once as the
+    machine has physical cores (one on an accelerator): the fastest way, with the same result
+    however many run at once. Interrupt it whenever you like; what was finished is kept.
 
     Args:
-        grid: lists of values by setting, ``{"lr": [0.01, 0.001], "batch_size": [256]}``, or a
-            list of such dicts. A setting is ``network`` (a class of ``weights.NETWORKS``), an
-            argument of that class, or a keyword of ``training.fit``.
+        grid: settings by name; a list, or a NumPy array, is varied, anything else is fixed:
+            ``{"lr": [0.01, 0.001], "batch_size": 256}``. Or several such grids by name. A setting
+            is ``network`` (its class), an argument of that class, or a keyword of ``training.fit``.
         study: name of the folder below ``runs_dir`` that keeps the runs.
         num_workers: how many are trained at once on this machine.
         client: of a Dask cluster (docs/cluster.md): the runs are trained there, one on each
             worker, with the same results; only this process writes to ``runs_dir``.
+        device, precision: see ``training.fit``.
         retrain: train all of them again.
         tensorboard: write a TensorBoard log for each run.
         settings: settings that all runs share.
 
     Returns:
-        The settings of ``grid``, then ``status`` ("finished" or "diverged"), ``train_loss``
-        (nats) and ``train_accuracy`` (0 to 1) of the finished model over the training images
-        with dropout off, ``best_epoch``, ``valid_loss`` and ``valid_accuracy`` where ``valid``
-        is given, ``seconds``, and ``folder``.
+        ``name`` of the grid, where grids have names; the settings of ``grid``; then ``status``
+        ("finished" or "diverged"), ``train_loss`` (nats) and ``train_accuracy`` (0 to 1) of the
+        finished model over the training images with dropout off, ``best_epoch``, ``valid_loss`` and
+        ``valid_accuracy`` where ``valid`` is given, ``seconds``, and ``folder``.
 
     Raises:
         ValueError: a setting is unknown, missing, repeated, or makes no sense (before training).
-        run.RunError: a run cannot be trained or written.
+        code_hash.CodeError: the code in memory is not that of the files (before training).
+        runs.RunError: a run failed, or cannot be written; the others are trained and kept.
         cluster.ClusterError: a worker would compute something else, or the scheduler was lost.
     """
-    or_none(whole(1)).check("num_workers", num_workers)
+    if num_workers is not None and num_workers < 1:
+        raise ValueError(f"num_workers must be 1 or more, got {num_workers!r}")
     points = _points(grid)
-    jobs = _jobs(points, settings, train, valid, Path(runs_dir) / study)
-    folders = list(jobs)
-    kept = [] if retrain else [folder for folder in folders if runs_on_disk.is_kept(folder)]
-    for folder in kept:
-        del jobs[folder]
-    if client is not None and jobs:
+    folders, jobs = _jobs(points, settings, train, valid, Path(runs_dir) / study, device, precision)
+    waiting = {f: job for f, job in jobs.items() if retrain or not kept_runs.is_kept(f)}
+    if waiting:
+        kept_runs.try_folder(Path(runs_dir) / study, _check(waiting, len(train)))
+    if client is not None and waiting:
         from study import cluster  # needs requirements-cluster.txt
 
-        trained = cluster.train_all(client, jobs, train, valid, tensorboard)
+        trained = cluster.train_all(client, waiting, train, valid, tensorboard)
     else:
-        num_workers = min(num_workers or default_workers(), len(jobs))
-        trained = _train_here(jobs, train, valid, tensorboard, num_workers)
+        trained = _train_here(waiting, train, valid, tensorboard, num_workers)
+    kept = [folder for folder in jobs if folder not in waiting]
     shown = {"desc": study, "unit": "run", "file": sys.stdout, "disable": not progress}
-    bar = tqdm(total=len(folders), initial=len(kept), **shown)
+    bar = tqdm(total=len(jobs), initial=len(kept), **shown)
     with closing(trained), bar:  # an interrupted search ends its runs
-        results = [runs_on_disk.read_result(folder) for folder in kept]
-        bar.set_postfix_str(_best_so_far(results, len(kept)))
-        for folder, files in trained:
-            runs_on_disk.write(folder, files)
-            results.append(runs_on_disk.read_result(folder))
-            bar.update()
-            bar.set_postfix_str(_best_so_far(results, len(kept)))
-    return _table(grid, points, folders)
+        failed = _keep_all(trained, kept, bar)
+    if failed:
+        folder, reason = next(iter(failed.items()))
+        raise RunError(
+            f"{len(failed)} of {len(jobs)} runs failed, and the others are kept. "
+            f"{_told(points[folders.index(folder)], settings)}: {reason}"
+        )
+    return _table(points, folders, _columns(grid))
+
+
+def _has_names(grid: dict) -> bool:
+    """Return whether these are several grids by name, and not the settings of one."""
+    settings = {field.name for field in fields(Settings)}
+    return (
+        bool(grid) and all(isinstance(v, dict) for v in grid.values()) and not settings & set(grid)
+    )
+
+
+def _points(grid: dict | dict[str, dict]) -> list[dict]:
+    """Return every combination of each grid, with the name of the grid where it has one."""
+    points = []
+    for name, one in grid.items() if _has_names(grid) else [(None, grid)]:
+        lists = {k: list(v) if isinstance(v, list | np.ndarray) else [v] for k, v in one.items()}
+        named = {} if name is None else {"name": name}
+        points += [named | point for point in ParameterGrid(lists)]
+    return points
+
+
+def _columns(grid: dict | dict[str, dict]) -> list[str]:
+    """Return the settings of a grid, or of all grids, in their order."""
+    if not _has_names(grid):
+        return list(grid)
+    return ["name", *dict.fromkeys(setting for one in grid.values() for setting in one)]
 
 
 def _jobs(
-    points: list[dict], settings: dict, train: Digits, valid: Digits | None, folder: Path
-) -> dict[Path, tuple[Run, dict]]:
-    """Each run and what identifies it, by the subfolder that is to keep it, in their order."""
-    runs = [Run.from_settings(settings | point) for point in points]
-    # Each combination of network and batch size is tried once, with one image.
-    for run in {repr((r.network, r.arguments, r.settings["batch_size"])): r for r in runs}.values():
-        run.check(len(train))
-    data_hash, jobs = fingerprint(train, valid), {}
+    points: list[dict],
+    settings: dict,
+    train: Digits,
+    valid: Digits | None,
+    place: Path,
+    device: str | None,
+    precision: str | None,
+) -> tuple[list[Path], dict[Path, Job]]:
+    """Return the folder of each point, and what has to be in each folder."""
+    runs = [Run.of(settings | {k: v for k, v in p.items() if k != "name"}) for p in points]
+    for network in {run.network for run in runs}:
+        check_imported(network)
+    data_hash, folders, jobs, seen = fingerprint(train, valid), [], {}, set()
     for point, run in zip(points, runs, strict=True):
-        identity = run.identity(data_hash)
-        subfolder = folder / runs_on_disk.folder_name(identity)
-        if subfolder in jobs:  # two equal rows of the table could not be told apart
-            repeated = ", ".join(f"{name} {value!r}" for name, value in point.items())
-            raise ValueError(f"the grid has the same run twice: {repeated}")
-        jobs[subfolder] = run, identity
-    return jobs
+        identity = run.identity(data_hash, device, precision)
+        folder = place / kept_runs.folder_name(identity)
+        if (folder, point.get("name")) in seen:  # two equal rows could not be told apart
+            raise ValueError(f"the grid has the same run twice: {_told(point, {})}")
+        seen.add((folder, point.get("name")))
+        folders.append(folder)
+        jobs[folder] = run, identity
+    return folders, jobs
+
+
+def _check(jobs: dict[Path, Job], num_images: int) -> int:
+    """Try every network once with each batch size; return the bytes that all runs will take."""
+    sizes: dict[str, int] = {}
+    total = 0
+    for run, _ in jobs.values():
+        key = repr((run.network, run.arguments, run.settings.batch_size))
+        if key not in sizes:
+            sizes[key] = run.check(num_images)
+        total += sizes[key]
+    return total
+
+
+def default_workers() -> int:
+    """Return how many runs train at once: one a physical core, or one on an accelerator."""
+    if default_device().type != "cpu":
+        return 1
+    return joblib.cpu_count(only_physical_cores=True)
+
+
+def _train_here(
+    jobs: dict[Path, Job],
+    train: Digits,
+    valid: Digits | None,
+    tensorboard: bool,
+    num_workers: int | None,
+) -> Iterator[tuple[Path, Outcome]]:
+    """Train in new processes of this machine; yield each run's folder and files as it ends.
+
+    joblib would train a single run in this process, where edited code may be in memory.
+    """
+    if not jobs:
+        return
+    # As arrays: a tensor that is a part of another would be pickled with all of it.
+    arrays = [p and (p.images.numpy(), p.labels.numpy()) for p in (train, valid)]
+    executor = ProcessPoolExecutor(
+        min(num_workers or default_workers(), len(jobs)),
+        initializer=_begin_worker,
+        initargs=(os.getpid(), arrays),
+    )
+    futures = {executor.submit(_train, *job, tensorboard): f for f, job in jobs.items()}
+    try:
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            "A process that trained a run was ended from outside, perhaps for want of memory: "
+            "search again with a smaller num_workers. Finished runs are kept."
+        ) from error
+    finally:  # where some are left, nobody will collect them
+        executor.shutdown(kill_workers=bool(futures))
+
+
+def _begin_worker(parent: int, arrays: list) -> None:
+    """In a worker: take the images, and end when the process that searches ends."""
+    global _digits
+    _digits = tuple(p and Digits(*map(torch.from_numpy, p)) for p in arrays)
+
+    def follow() -> None:
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(parent).wait()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _train(run: Run, identity: dict, tensorboard: bool) -> Outcome:
+    """In a worker: train a run; an error costs this run alone."""
+    return kept_runs.train(run, identity, *_digits, tensorboard)
+
+
+def _keep_all(
+    trained: Iterator[tuple[Path, Outcome]], kept: list[Path], bar: tqdm
+) -> dict[Path, str]:
+    """Write each run as it is finished; return why some failed."""
+    results, failed = [kept_runs.read_result(folder) for folder in kept], {}
+    bar.set_postfix_str(_best_so_far(results, len(kept)))
+    for folder, outcome in trained:
+        try:
+            if isinstance(outcome, str):
+                raise RunError(outcome)
+            kept_runs.write(folder, outcome)
+            results.append(kept_runs.read_result(folder))
+        except RunError as error:
+            failed[folder] = str(error)
+        bar.update()
+        bar.set_postfix_str(_best_so_far(results, len(kept)))
+    return failed
+
+
+def _best_so_far(results: list[dict], num_kept: int) -> str:
+    """Return the lowest loss so far, of validation if there is one, for the progress bar."""
+    from_before = f"{num_kept} kept from before, " if num_kept else ""
+    for name in ("valid_loss", "train_loss"):
+        losses = [r[name] for r in results if r["status"] == "finished" and name in r]
+        if losses:
+            return f"{from_before}best {name} {min(losses):.4f}"
+    return ""
+
+
+def _table(points: list[dict], folders: list[Path], columns: list[str]) -> pd.DataFrame:
+    rows = [
+        {name: _readable(point.get(name)) for name in columns}
+        | kept_runs.read_result(folder)
+        | {"folder": folder.as_posix()}
+        for point, folder in zip(points, folders, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    return table.astype({"best_epoch": "Int64"}) if "best_epoch" in table else table
+
+
+def _readable(value):
+    """Return a setting as a cell of a table holds it."""
+    if isinstance(value, type):
+        return value.__name__
+    return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value
+
+
+def _told(point: dict, settings: dict) -> str:
+    """Return the settings of a run as a text, such as "network CNN, lr 0.01"."""
+    return ", ".join(f"{name} {_readable(value)}" for name, value in (settings | point).items())
 
 
 def best(runs: pd.DataFrame, by: str) -> pd.Series:
@@ -129,12 +293,12 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
     Raises:
         NoneConverged: every run diverged.
     """
-    # Weights may become NaN in the very last step, which no loss of the history has seen.
-    finished = runs[(runs["status"] == "finished") & np.isfinite(runs[by])]
+    finished = runs[runs["status"] == "finished"]
     if finished.empty:
         raise NoneConverged(
-            f"None of the {len(runs)} runs converged: the loss became infinite or NaN in each. "
-            "Lower the learning rates in the settings cell and run the notebook again."
+            f"None of the {len(runs)} runs converged: each ended with a loss above twice that of "
+            "guessing, or NaN. Lower the learning rates in the settings cell and run the notebook "
+            "again."
         )
     return finished.loc[finished[by].idxmin()]
 
@@ -144,7 +308,7 @@ def histories(runs: pd.DataFrame) -> pd.DataFrame:
     settings = list(runs.columns[: runs.columns.get_loc("status")])
     return pd.concat(
         [
-            runs_on_disk.read_history(Path(run["folder"])).assign(**run[settings].to_dict())
+            kept_runs.read_history(Path(run["folder"])).assign(**run[settings].to_dict())
             for _, run in runs.iterrows()
         ],
         ignore_index=True,
@@ -163,95 +327,3 @@ def keep(run: pd.Series, path: str | Path, images: torch.Tensor | None = None) -
     """
     content = (Path(run["folder"]) / "model.pt").read_bytes()
     weights.keep(path, content if images is None else weights.halve(content, images))
-
-
-def _points(grid: dict | list[dict]) -> list[dict]:
-    try:
-        points = list(ParameterGrid(grid))
-    except TypeError as error:
-        raise ValueError(f"a grid is a dict of lists, by setting: {error}") from error
-    if not points:
-        raise ValueError("the grid is empty")
-    return points
-
-
-def default_workers() -> int:
-    """Return how many runs train at once: one a physical core, or one on an accelerator."""
-    if training.default_device().type != "cpu":
-        return 1
-    return joblib.cpu_count(only_physical_cores=True)
-
-
-def _train_here(
-    jobs: dict[Path, tuple[Run, dict]],
-    train: Digits,
-    valid: Digits | None,
-    tensorboard: bool,
-    num_workers: int,
-) -> Iterator[tuple[Path, dict[str, bytes]]]:
-    """Train on this machine; yield the folder and the files of each run as it is finished."""
-    if num_workers < 2:
-        for folder, job in jobs.items():
-            yield folder, train_run(*job, train, valid, tensorboard)
-        return
-    executor = get_reusable_executor(
-        num_workers, timeout=300, initializer=_begin_worker, initargs=(os.getpid(),)
-    )
-    futures = {
-        executor.submit(train_run, *job, train, valid, tensorboard): folder
-        for folder, job in jobs.items()
-    }
-    try:
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-    except process_executor.TerminatedWorkerError as error:
-        raise RunError(
-            "A process that trained a run was ended from outside, perhaps for want of memory: "
-            "search again with a smaller num_workers. Finished runs are kept."
-        ) from error
-    finally:
-        if futures:  # interrupted: nobody will collect the other results
-            executor.shutdown(kill_workers=True)
-
-
-def _begin_worker(parent: int) -> None:
-    """Settle a new worker in: it lives as long as its parent, whatever its memory."""
-    # loky takes memory that malloc keeps for a leak, and would replace the worker with a warning.
-    process_executor._USE_PSUTIL = False
-
-    def follow() -> None:
-        while os.getppid() == parent and psutil.pid_exists(parent):
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _best_so_far(results: list[dict], num_kept: int) -> str:
-    """The lowest loss so far, of validation if there is one, for the end of the progress bar."""
-    from_before = f"{num_kept} kept from before, " if num_kept else ""
-    for name in ("valid_loss", "train_loss"):
-        losses = [r[name] for r in results if r["status"] == "finished" and name in r]
-        if losses:
-            return f"{from_before}best {name} {min(losses):.4f}"
-    return ""
-
-
-def _table(grid: dict | list[dict], points: list[dict], folders: list[Path]) -> pd.DataFrame:
-    grids = [grid] if isinstance(grid, dict) else grid
-    columns = list(dict.fromkeys(name for part in grids for name in part))
-    rows = [
-        {name: _readable(point.get(name)) for name in columns}
-        | runs_on_disk.read_result(folder)
-        | {"folder": folder.as_posix()}
-        for point, folder in zip(points, folders, strict=True)
-    ]
-    table = pd.DataFrame(rows)
-    return table.astype({"best_epoch": "Int64"}) if "best_epoch" in table else table
-
-
-def _readable(value):
-    """A setting as a cell of a table holds it."""
-    if isinstance(value, type):
-        return value.__name__
-    return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value

@@ -2,90 +2,130 @@
 
 import copy
 import math
-import sys
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
+from study import monitoring
 from study.augmentation import Augmentation
-from study.data import Digits, hard_labels, to_float
-from study.evaluation import NUM_DIGITS, loss_and_accuracy, predict
-from study.settings import kwargs_of, number, one_of, or_none, whole
+from study.data import NUM_DIGITS, Digits, hard_labels, to_float
+from study.device import where_to_train
+from study.evaluation import loss_and_accuracy, one_thread, predict
 
-HISTOGRAM_LIMIT = 1e20  # TensorBoard's bins end there; a histogram of larger values is an error
+# A model that guesses has a loss of ln 10; one that ends above twice that has learnt nothing.
+DIVERGED = 2 * math.log(NUM_DIGITS)
 
 
-@dataclass(frozen=True, kw_only=True)
+def _strengths(values: dict) -> dict:
+    try:
+        Augmentation(**values)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    return values
+
+
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False),
+)
 class Settings:
     """How ``fit`` trains: its keywords, each with its rule and its default.
 
     Raises:
-        ValueError: a setting makes no sense; the message names it.
+        pydantic.ValidationError: a setting is unknown, missing, or breaks its rule.
     """
 
     # Learning rate of Adam; the peak of the one-cycle schedule.
-    lr: Annotated[float, number(above=0)]
+    lr: PositiveFloat
     # Images a step, at most as many as there are.
-    batch_size: Annotated[int, whole(1)]
+    batch_size: PositiveInt
     # Passes over the training images.
-    num_epochs: Annotated[int, whole(1)]
+    num_epochs: PositiveInt
     # Fixes the order of the images, their distortions and the dropout. The first weights are the
     # caller's: call torch.manual_seed before making the model.
-    seed: Annotated[int, whole(0)] = 0
+    seed: NonNegativeInt = 0
     # Smith and Topin 2018 (https://arxiv.org/abs/1708.07120): up to lr, then down to almost
     # nothing, updated every batch; or the same rate throughout.
-    schedule: Annotated[str, one_of("one_cycle", "constant")] = "one_cycle"
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
     # Decoupled from the gradient (AdamW, Loshchilov and Hutter 2019,
     # https://arxiv.org/abs/1711.05101).
-    weight_decay: Annotated[float, number(least=0)] = 0.0
-    # Largest norm of the gradient over all parameters.
-    clip_norm: Annotated[float | None, or_none(number(above=0))] = None
+    weight_decay: NonNegativeFloat = 0.0
+    # Largest norm of the gradient over all parameters; None: not clipped.
+    clip_norm: PositiveFloat | None = None
     # Part of the target that is spread over all classes (Szegedy et al. 2016,
     # https://arxiv.org/abs/1512.00567).
-    label_smoothing: Annotated[float, number(least=0, below=1)] = 0.0
-    # Strengths of Augmentation by name; each batch is distorted anew. None: as the images are.
-    augmentation: Annotated[dict[str, float] | None, or_none(kwargs_of(Augmentation))] = None
-    # Evaluate, and end with, an exponential moving average of the weights (Polyak and Juditsky
-    # 1992, https://doi.org/10.1137/0330046); this part of it is kept at each step.
-    ema_decay: Annotated[float | None, or_none(number(above=0, below=1))] = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    # Strengths of Augmentation by name; each batch is distorted anew. None: images as they are.
+    augmentation: Annotated[dict[str, float | bool], AfterValidator(_strengths)] | None = None
+    # Decay of an exponential moving average of the weights (Polyak and Juditsky 1992,
+    # https://doi.org/10.1137/0330046), which replaces them for evaluation and in the result; None:
+    # no averaging.
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
 
-    def __post_init__(self):
-        for name, hint in get_type_hints(Settings, include_extras=True).items():
-            hint.__metadata__[0].check(name, getattr(self, name))
+    @classmethod
+    def of(cls, values: dict) -> "Settings":
+        """Check settings by name.
 
-    def check_batch_size(self, num_images: int) -> None:
-        """Raise ValueError where a batch would be larger than the set."""
-        whole(1, num_images).check("batch_size", self.batch_size)
+        Raises:
+            ValueError: a setting is unknown, missing, or breaks its rule; one line names each.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            by_name = {one["loc"][0]: one for one in reversed(error.errors())}
+            lines = (_in_a_line(name, one) for name, one in by_name.items())
+            raise ValueError("; ".join(lines)) from None
+
+    def check_batches(self, model: nn.Module, num_images: int) -> None:
+        """Try what training would otherwise run into at the end of an epoch.
+
+        Raises:
+            ValueError: a batch would hold more images than there are, or the last one a single
+                image, which ``model`` cannot normalise.
+        """
+        if self.batch_size > num_images:
+            raise ValueError(
+                f"batch_size must be at most the {num_images} images, got {self.batch_size}"
+            )
+        if num_images % self.batch_size == 1 or self.batch_size == 1:
+            try:
+                with torch.random.fork_rng():
+                    image = torch.zeros(1, 1, 28, 28, device=next(model.parameters()).device)
+                    copy.deepcopy(model).train()(image)
+            except ValueError as error:
+                raise ValueError(
+                    f"batch_size {self.batch_size} leaves the last of {num_images} images alone in "
+                    f"a batch, which batch normalisation cannot learn from ({error})"
+                ) from error
 
 
-def default_device() -> torch.device:
-    """The accelerator of this machine (CUDA, MPS, ...) if it has one, else the CPU."""
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator()
-    return torch.device("cpu")
-
-
-def fast_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware computes in it, else float32.
-
-    Decided by what the processor can do, not by timing, so that it is the same each time.
-    """
-    if device.type == "cpu":
-        can = torch.cpu.get_capabilities()
-        fast = can.get("avx512_bf16", False) or can.get("amx_bf16", False)
-    else:
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if fast else torch.float32
+def _in_a_line(name: str, error: dict) -> str:
+    """Say what is wrong with a setting, such as "lr must be greater than 0, got -1"."""
+    if error["type"].startswith("missing"):
+        return f"setting {name!r} is missing"
+    if error["type"] == "unexpected_keyword_argument":
+        return f"unknown setting {name!r}"
+    reason = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    return f"{name} {reason}, got {error['input']!r}"
 
 
 def fit(
@@ -93,22 +133,26 @@ def fit(
     train: Digits,
     valid: Digits | None = None,
     *,
+    device: str | None = None,
+    precision: str | None = None,
     log_dir: str | Path | None = None,
     progress: bool = True,
     **settings,
 ) -> pd.DataFrame:
     """Train ``model`` in place with Adam and cross-entropy; return its history.
 
-    Images are cut from one tensor in memory, in a new random order each epoch. The model is moved
-    to the accelerator if there is one, and computes in bfloat16 where that is fast. With ``valid``
-    it ends with the weights of the epoch that had the lowest validation loss, else with those of
-    the last epoch. A training loss that is not finite ends the training (see ``diverged``).
-    The model is left in eval mode.
+    Images are cut from one tensor in memory, in a new random order each epoch. With ``valid`` the
+    model ends with the weights of the epoch that had the lowest validation loss, else with those of
+    the last epoch. A training loss that is not finite ends the training (see ``diverged``). The
+    model is left in eval mode, on the device that it was trained on.
 
     Args:
         model: from images (N, 1, 28, 28) to logits; on any device.
         train: uint8 images (N, 28, 28) and their labels.
         valid: the same, to choose the epoch.
+        device: such as "cpu" beside a GPU that torch cannot use; by default the accelerator if
+            there is one.
+        precision: "float32" or "bfloat16"; by default bfloat16 where that is fast.
         log_dir: folder for a TensorBoard log, or None for none.
         progress: show a line of text that follows the epochs.
         settings: ``lr``, ``batch_size``, ``num_epochs`` and any other of ``Settings``.
@@ -121,21 +165,19 @@ def fit(
         given; ``seconds``.
 
     Raises:
-        TypeError: a setting is unknown, or missing.
-        ValueError: a setting makes no sense; the message names it.
+        ValueError: a setting is unknown, missing, or makes no sense; the message names it.
     """
-    settings = Settings(**settings)
-    settings.check_batch_size(len(train))
-    device = default_device()
+    settings = Settings.of(settings)
+    device, precision = where_to_train(device, precision)
     model.to(device, memory_format=torch.channels_last)
+    settings.check_batches(model, len(train))
     train = Digits(train.images.to(device), train.labels.to(device))
-    trainer = _Trainer(model, settings, math.ceil(len(train) / settings.batch_size))
+    trainer = _Trainer(model, settings, math.ceil(len(train) / settings.batch_size), precision)
     result = trainer.average.module if trainer.average else model  # whose weights count
 
     history, best_loss, best_weights = [], math.inf, None
-    epochs = range(1, settings.num_epochs + 1)
-    epochs = tqdm(epochs, "training", unit="epoch", disable=not progress, file=sys.stdout)
-    with torch.random.fork_rng(), _summary_writer(log_dir) as writer:
+    epochs = monitoring.epochs(settings.num_epochs, progress)
+    with torch.random.fork_rng(), monitoring.summary_writer(log_dir) as writer:
         torch.manual_seed(settings.seed)
         for epoch in epochs:
             start = time.perf_counter()
@@ -146,7 +188,7 @@ def fit(
             row["seconds"] = time.perf_counter() - start
             history.append(row)
             if writer:
-                _log_epoch(writer, model, row)
+                monitoring.log_epoch(writer, model, row)
             epochs.set_postfix({name: f"{row[name]:.4f}" for name in row if "loss" in name})
             if not math.isfinite(row["train_loss"]):
                 break
@@ -159,16 +201,61 @@ def fit(
 
 
 def diverged(history: pd.DataFrame) -> bool:
-    """Whether the training or the validation loss of the last epoch is NaN or infinite."""
-    return not np.isfinite(history.filter(like="loss").iloc[-1]).all()
+    """Return whether the last epoch's training or validation loss is NaN, or above ``DIVERGED``."""
+    return not (history.filter(like="loss").iloc[-1] <= DIVERGED).all()
+
+
+def train_network(
+    network: type[nn.Module],
+    arguments: dict,
+    train: Digits,
+    valid: Digits | None = None,
+    *,
+    device: str | None = None,
+    precision: str | None = None,
+    log_dir: str | Path | None = None,
+    **settings,
+) -> tuple[nn.Module, pd.DataFrame, dict]:
+    """Make a network from ``settings["seed"]``, train it on one thread, and evaluate it.
+
+    Another number of threads would add in another order, and end with other weights.
+
+    Args:
+        network, arguments: a class and its arguments.
+        train, valid, device, precision, log_dir, settings: see ``fit``.
+
+    Returns:
+        The network, in eval mode; its history; and how it ended: ``status`` ("finished" or
+        "diverged"), ``train_loss`` (nats) and ``train_accuracy`` (0 to 1) of the finished network
+        on the training images, with ``valid`` the ``best_epoch`` and its ``valid_loss`` and
+        ``valid_accuracy``, and ``seconds``.
+    """
+    where = {"device": device, "precision": precision}
+    with one_thread(), torch.random.fork_rng():
+        torch.manual_seed(settings.get("seed", 0))
+        model = network(**arguments)
+        history = fit(model, train, valid, **where, log_dir=log_dir, progress=False, **settings)
+        logits = predict(model, train.images, precision=where_to_train(**where)[1])
+    loss, accuracy = loss_and_accuracy(logits, train.labels)
+    failed = diverged(history) or not loss <= DIVERGED  # the last step may have made weights NaN
+    result = {"status": "diverged" if failed else "finished"}
+    result |= {"train_loss": loss, "train_accuracy": accuracy}
+    if valid is not None:
+        # If no epoch has a finite loss, the first one is reported.
+        best = history.loc[history["valid_loss"].fillna(np.inf).idxmin()]
+        result["best_epoch"] = int(best["epoch"])
+        result |= {name: float(best[name]) for name in ("valid_loss", "valid_accuracy")}
+    return model, history, result | {"seconds": float(history["seconds"].sum())}
 
 
 class _Trainer:
     """A model with its optimizer, schedule, augmentation and averaged weights."""
 
-    def __init__(self, model: nn.Module, settings: Settings, steps_per_epoch: int):
-        self.model, self.settings, lr = model, settings, settings.lr
-        self.precision = fast_precision(default_device())
+    def __init__(
+        self, model: nn.Module, settings: Settings, steps_per_epoch: int, precision: torch.dtype
+    ):
+        self.model, self.settings, self.precision = model, settings, precision
+        lr = settings.lr
         decay = {"weight_decay": settings.weight_decay, "decoupled_weight_decay": True}
         self.optimizer = torch.optim.Adam(model.parameters(), lr, fused=True, **decay)
         schedules = torch.optim.lr_scheduler
@@ -227,21 +314,3 @@ class _Trainer:
         if self.settings.clip_norm is not None:
             row["gradient_norm"] = norm_sum.item() / len(batches)
         return row
-
-
-def _summary_writer(log_dir):
-    if log_dir is None:
-        return nullcontext()
-    from torch.utils.tensorboard import SummaryWriter  # takes a second to import
-
-    return SummaryWriter(log_dir)
-
-
-def _log_epoch(writer, model: nn.Module, row: dict) -> None:
-    """Write what the history has, and histograms of weights and of the last batch's gradients."""
-    for name in row.keys() - {"epoch"}:
-        writer.add_scalar(name, row[name], row["epoch"])
-    for name, parameter in model.named_parameters():
-        for kind, values in (("weights", parameter), ("gradients", parameter.grad)):
-            if values.abs().max() < HISTOGRAM_LIMIT:  # not so if any value is NaN
-                writer.add_histogram(f"{kind}/{name}", values.detach(), row["epoch"])

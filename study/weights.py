@@ -1,4 +1,4 @@
-"""A model <-> its file."""
+"""Save models to files, and load them."""
 
 import hashlib
 import io
@@ -7,30 +7,44 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 import torchvision
 from torch import nn
 
-from network import CNN, DeepCNN, Ensemble, RecursiveCNN, SeparableCNN
-from rnns import GRU, LSTM, RNN, BiLSTM, MinGRU, RowsAndColumns
+import rnns  # noqa: F401  (the networks of a file have to be known)
+from network import Network
 from study import evaluation
 from study.files import write_whole
 
-# The networks that a weights file may name: your own, too. They are looked up here and never
-# imported by name, so that a file from a stranger cannot run code.
-NETWORKS = {
-    network.__name__: network
-    for network in (
-        *(CNN, DeepCNN, SeparableCNN, RecursiveCNN, Ensemble),
-        *(RNN, GRU, LSTM, BiLSTM, MinGRU, RowsAndColumns),
-    )
-}
 FILE_FORMAT = "mnist-study-1"
 
 
 class ModelFileError(RuntimeError):
     """A weights file cannot be read; the message names the file and the cure."""
+
+
+def plain(value: object, name: str) -> object:
+    """Return a setting in the types that a file can hold, at any depth.
+
+    NumPy's numbers become Python's, and sequences, NumPy's arrays among them, become tuples.
+
+    Raises:
+        ValueError: there is something else in it; the message has ``name``.
+    """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist(), name)
+    if isinstance(value, list | tuple):
+        return tuple(plain(one, name) for one in value)
+    if isinstance(value, dict) and all(type(key) is str for key in value):
+        return {key: plain(one, f"{name}[{key!r}]") for key, one in value.items()}
+    raise ValueError(
+        f"{name} must be made of numbers, texts, None, lists and dicts, so that a file can hold "
+        f"it, got {value!r}"
+    )
 
 
 def save_model(
@@ -44,16 +58,20 @@ def save_model(
 
 
 def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.DataFrame) -> bytes:
-    """Return the content of a weights file: state dict, class, arguments, and how it came to be."""
+    """Return the content of a weights file: state dict, class, arguments, and how it came to be.
+
+    Raises:
+        ValueError: an argument or a hyperparameter is not ``plain``.
+    """
     content = {
         "format": FILE_FORMAT,
         "network": type(model).__name__,
-        "arguments": model.arguments,
+        "arguments": plain(model.arguments, "arguments"),
         "state_dict": {
             name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()
         },
-        "hyperparameters": hyperparameters,
-        "seed": seed,
+        "hyperparameters": plain(hyperparameters, "hyperparameters"),
+        "seed": plain(seed, "seed"),
         "history": history.to_dict("list"),
         "versions": {
             "python": platform.python_version(),
@@ -65,6 +83,11 @@ def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.Data
     file = io.BytesIO()
     torch.save(content, file)
     return file.getvalue()
+
+
+def unpack(content: bytes) -> nn.Module:
+    """Return the network that ``pack`` packed; ModelFileError where it cannot be built again."""
+    return _build(_parse(content, "the file"), "the file")
 
 
 def keep(path: str | Path, content: bytes) -> None:
@@ -142,8 +165,14 @@ def _parse(content: bytes, path: str | Path) -> dict:
 
 
 def _build(content: dict, path: str | Path) -> nn.Module:
+    network = Network.known.get(str(content.get("network")))
+    if network is None:
+        raise ModelFileError(
+            f"{path} holds a network called {content.get('network')!r}, which is not known: import "
+            "its class first."
+        )
     try:
-        model = NETWORKS[content["network"]](**content["arguments"])
+        model = network(**content["arguments"])
         model.load_state_dict(content["state_dict"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(

@@ -1,0 +1,242 @@
+"""The code that a training passes through: its hash, and whether it is what was imported.
+
+Only the standard library is used, and of it nothing that differs between the versions of Python, so
+that the hash is the same under each of them.
+"""
+
+import ast
+import dis
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+# The files that every training passes through. What else these import only shows or logs.
+TRAINING = tuple(
+    ROOT / "study" / f"{name}.py"
+    for name in ("data", "augmentation", "evaluation", "device", "training")
+)
+ALWAYS = "*"  # stands for statements of a module that define no name, such as a call
+
+
+class CodeError(RuntimeError):
+    """The code of a network cannot be told from its file; the message says what to do."""
+
+
+def code_hash(network: type) -> str:
+    """Return a hash of the code, as it is on disk, that a training of ``network`` passes through.
+
+    That is: the files of ``TRAINING`` as a whole; and of the network's own file, and of the files
+    of this repository that it imports, the class and every definition that it mentions, directly or
+    through others. Comments and docstrings do not count.
+
+    Raises:
+        CodeError: the class is not in a file.
+    """
+    training = [[_dump(part) for part in _bare(path).body] for path in TRAINING]
+    network_parts = mentioned(_file_of(network), network.__name__)
+    dumps = {name: sorted(map(_dump, parts)) for name, parts in sorted(network_parts.items())}
+    return hashlib.sha256(repr((training, dumps)).encode()).hexdigest()[:12]
+
+
+def mentioned(file: Path, name: str) -> dict[str, list[ast.stmt]]:
+    """Return ``name`` and all names that its definition leads to, each with its definitions.
+
+    A name stands for every definition of it in any of the files. Strings count as names, since
+    ``getattr`` takes them.
+
+    Args:
+        file: where ``name`` is defined.
+        name: of a class or a function.
+    """
+    known: dict[str, list[ast.stmt]] = {}
+    for path in _with_imports(file):
+        for statement in _bare(path).body:
+            for defined, part in _definitions(statement):
+                known.setdefault(defined, []).append(part)
+    reached, waiting = {}, [name, ALWAYS]
+    while waiting:
+        current = waiting.pop()
+        if current in known and current not in reached:
+            reached[current] = known[current]
+            for node in (node for part in known[current] for node in ast.walk(part)):
+                names = (getattr(node, key, None) for key in ("id", "attr", "name", "value"))
+                waiting += [one for one in names if isinstance(one, str)]
+    return reached
+
+
+def check_imported(network: type) -> None:
+    """Compare what was imported with the files, where a training of ``network`` passes through.
+
+    Raises:
+        CodeError: the class is not in a file; a file was edited after it was imported; or something
+            was changed in memory, as by an assignment to a method in a notebook.
+    """
+    file = _file_of(network)
+    names = mentioned(file, network.__name__)
+    files = dict.fromkeys(_with_imports(file), names) | dict.fromkeys(TRAINING)
+    for module in list(sys.modules.values()):
+        path = _path_of(module)
+        if path not in files:
+            continue
+        tree, wanted = _bare(path), files[path]
+        body = [s for s in tree.body if wanted is None or wanted.keys() & dict(_definitions(s))]
+        if name := _difference(body, module, _functions(compile(tree, path, "exec"))):
+            raise CodeError(
+                f"{name} in memory is not what {path.name} says. If the file was edited, restart "
+                "the kernel; if it was changed in a notebook, put the change into the file."
+            )
+    if getattr(sys.modules[network.__module__], network.__name__, None) is not network:
+        raise CodeError(f"{file.name} was imported again since: restart the kernel.")
+
+
+def _file_of(network: type) -> Path:
+    path = _path_of(sys.modules.get(network.__module__))
+    if path is None or network.__module__ == "__main__":
+        raise CodeError(
+            f"{network.__name__} was defined in a notebook or a script: put it in a file of its "
+            "own and import it from there, as the processes that train it do."
+        )
+    return path
+
+
+def _path_of(module: ModuleType | None) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file and file.endswith(".py") else None
+
+
+def _with_imports(file: Path) -> list[Path]:
+    """Return ``file`` and every file of this repository, or beside it, that it leads to."""
+    found, waiting = [], [file]
+    while waiting:
+        path = waiting.pop()
+        if path.is_file() and path not in found:
+            found.append(path)
+            waiting += _imports(path, (ROOT, file.parent))
+    return found
+
+
+def _imports(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
+    """Return where the modules that a file imports would stand, and the packages around them."""
+    for node in ast.walk(_bare(path)):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        origin = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+        level = getattr(node, "level", 0)
+        for folder in [path.parents[level - 1]] if level else roots:
+            for alias in node.names:  # of "from a import b", b may be a module
+                parts = f"{origin}{alias.name}".strip(".").split(".")
+                for depth in range(1, len(parts) + 1):
+                    base = folder.joinpath(*parts[:depth])
+                    yield from (base.with_name(f"{base.name}.py"), base / "__init__.py")
+
+
+def _bare(path: Path) -> ast.Module:
+    """Return a module's syntax tree without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        is_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if is_documented and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.copy_location(ast.Pass(), node.body[0])]
+    return tree
+
+
+def _definitions(statement: ast.stmt) -> Iterator[tuple[str, ast.stmt]]:
+    """Return the names that a statement of a module defines, each with what defines it."""
+    if isinstance(statement, ast.Import):
+        for alias in statement.names:
+            yield alias.asname or alias.name.partition(".")[0], ast.Import([alias])
+    elif isinstance(statement, ast.ImportFrom):
+        for alias in statement.names:
+            one = ast.ImportFrom(statement.module, [alias], statement.level)
+            yield alias.asname or alias.name, one
+    elif isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        yield statement.name, statement
+    elif isinstance(statement, ast.Assign | ast.AnnAssign):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                yield node.id, statement
+    elif not isinstance(statement, ast.Pass):
+        yield ALWAYS, statement
+
+
+def _dump(node) -> str:
+    """Write a syntax tree as text, the same in every version of Python (ast.dump is not)."""
+    if isinstance(node, ast.AST):
+        fields = [f"{k}={_dump(v)}" for k, v in ast.iter_fields(node) if v not in (None, [])]
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    return repr(node)
+
+
+def _functions(code: CodeType) -> dict[str, list[CodeType]]:
+    """Return the code of each function of a module, by its qualified name."""
+    found: dict[str, list[CodeType]] = {}
+    waiting = [code]
+    while waiting:
+        nested = [one for one in waiting.pop().co_consts if isinstance(one, CodeType)]
+        waiting += nested
+        for one in nested:
+            found.setdefault(one.co_qualname, []).append(one)
+    return found
+
+
+def _difference(body: list[ast.stmt], owner, functions: dict[str, list[CodeType]]) -> str | None:
+    """Return the first name that a module or class in memory does not have as ``body`` says."""
+    here = vars(owner)
+    for statement in body:
+        for name, _ in _definitions(statement):
+            value = here.get(name)
+            if isinstance(statement, ast.ClassDef) and isinstance(value, type):
+                if inner := _difference(statement.body, value, functions):
+                    return f"{name}.{inner}"
+            elif isinstance(statement, ast.FunctionDef):
+                if not _is_one_of(value, functions.get(_qualified(owner, name), [])):
+                    return name
+            elif isinstance(statement, ast.Assign) and (
+                value != _constants(statement).get(name, value)
+            ):
+                return name
+    if isinstance(owner, type) and "__dataclass_fields__" not in here:  # a dataclass adds methods
+        told = {name for statement in body for name, _ in _definitions(statement)}
+        return next((n for n in here if n not in told and isinstance(here[n], FunctionType)), None)
+    return None
+
+
+def _qualified(owner: ModuleType | type, name: str) -> str:
+    return f"{owner.__qualname__}.{name}" if isinstance(owner, type) else name
+
+
+def _is_one_of(value, codes: list[CodeType]) -> bool:
+    """Return whether a function in memory, without its decorators, has one of these codes."""
+    function = inspect.unwrap(getattr(value, "fget", None) or getattr(value, "func", value))
+    if not isinstance(function, FunctionType):
+        return value is not None
+    return any(_steps(function.__code__) == _steps(code) for code in codes)
+
+
+def _steps(code: CodeType) -> list:
+    """Return the instructions of a function, wherever in a file it stands."""
+    return [
+        (one.opname, _steps(one.argval) if isinstance(one.argval, CodeType) else one.argval)
+        for one in dis.get_instructions(code)
+        if one.opname != "NOP"  # of a docstring
+    ]
+
+
+def _constants(statement: ast.Assign) -> dict[str, object]:
+    """Return the numbers and texts that a statement such as ``a, b = 1, 2`` assigns, by name."""
+    try:
+        value = ast.literal_eval(statement.value)
+    except (ValueError, TypeError):  # it has to be computed
+        return {}
+    target = statement.targets[0]
+    pairs = (
+        zip(target.elts, value, strict=True) if isinstance(target, ast.Tuple) else [(target, value)]
+    )
+    plain = (int, float, str, tuple)  # what is filled later, such as a list, may differ
+    return {t.id: v for t, v in pairs if isinstance(t, ast.Name) and isinstance(v, plain)}
