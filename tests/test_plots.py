@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from study import plots
+from study import plots, statistics
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 28, 28), np.uint8)

@@ -1,6 +1,12 @@
-"""Numbers -> figures. Set their style first: ``plt.style.use("study.plots.paper")``."""
+"""Numbers -> figures. Set their style first: ``plt.style.use("study.plots.paper")``.
 
-from study.plots import curves, grids, images, models, shares
+Every public function of these modules that returns a figure is at hand here: ``plots.cost``.
+"""
+
+from inspect import get_annotations, isfunction
+
+from matplotlib.figure import Figure
+
 from study.plots.curves import *  # noqa: F403
 from study.plots.grids import *  # noqa: F403
 from study.plots.images import *  # noqa: F403
@@ -8,5 +14,9 @@ from study.plots.models import *  # noqa: F403
 from study.plots.shares import *  # noqa: F403
 from study.plots.style import save
 
-__all__ = ["save", *curves.__all__, *grids.__all__, *images.__all__, *models.__all__]
-__all__ += shares.__all__
+__all__ = ["save"]
+__all__ += [
+    name
+    for name, value in list(globals().items())
+    if isfunction(value) and get_annotations(value).get("return") is Figure
+]

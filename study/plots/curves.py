@@ -10,9 +10,6 @@ from matplotlib.ticker import MaxNLocator
 from study.plots import style
 from study.plots.images import draw_images
 
-__all__ = ["accuracy_by_minute", "accuracy_by_row", "class_frequencies", "distance_histograms"]
-__all__ += ["learning_curves", "refusal", "validation_curves", "waterfall"]
-
 
 def learning_curves(
     histories: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str, by=("network",)

@@ -10,8 +10,6 @@ from matplotlib.collections import QuadMesh
 
 from study.plots import style
 
-__all__ = ["by_seed", "confusion_matrices", "heat_maps", "hindsight"]
-
 SIZES, RATES = ("batch_size", "batch size"), ("lr", "learning rate (peak of the cycle)")
 
 

@@ -10,8 +10,6 @@ from matplotlib.ticker import MaxNLocator
 
 from study.plots import style
 
-__all__ = ["class_maps", "film_strip", "gallery", "image_panels", "ink_position"]
-
 GAP = 0.07  # between two images, in widths of an image
 
 

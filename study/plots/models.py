@@ -13,8 +13,6 @@ from matplotlib.ticker import EngFormatter
 from study.plots import style
 from study.plots.grids import annotated_map
 
-__all__ = ["accuracy_by_class", "cost", "differences", "error_by_size", "reliability"]
-
 ERROR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 90)
 
 

@@ -10,8 +10,6 @@ from matplotlib.ticker import PercentFormatter
 from study.plots import style
 from study.plots.grids import annotated_map
 
-__all__ = ["dots", "intervals", "refusal_curves", "stacked_maps"]
-
 
 def stacked_maps(
     tables: dict[str, pd.DataFrame],
