@@ -23,9 +23,8 @@ from conftest import ROOT
 from experiments.scenes import side_by_side
 from network import CNN
 from study import weights
-from study.drawing.letters import written_letter
-from study.pictures import non_digits, refusal
-from study.reading.preparation import prepare
+from study.drawing import non_digits
+from study.reading import prepare
 from study.tables import NAMES
 
 MB = 2**20
@@ -34,22 +33,26 @@ MB = 2**20
 # --- Answers ---
 
 
-def test_answer_has_all_its_parts(client, seven, service):
+def test_answer_to_one_digit(client, seven):
     answer = post(client, encoded(seven), query="").get_json()
-    assert answer["digit"] == 7 and answer["reason"] is None
-    assert answer["closest"] == 7
-    assert len(answer["probabilities"]) == 11
+    assert answer["digit"] == answer["closest"] == 7 and answer["reason"] is None
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-3)
-    assert answer["score"] == answer["probabilities"][10] < answer["threshold"]
-    assert np.array(answer["image"]).shape == (28, 28)
+    assert answer["score"] == answer["probabilities"][10] < answer["threshold"] == 0.5
     assert answer["image"] == prepare(seven).image.tolist()
     version = weights.version(weights.load_model(ROOT / "models" / f"{ANSWERING}.pt"))
     label = {"name": NAMES[ANSWERING], "file": ANSWERING, "version": version}
     assert answer["model"] == label
-    assert "steps" not in answer
+    [one] = answer["digits"]
+    assert {key: one[key] for key in one if key != "box"} == {
+        key: answer[key] for key in (*NO_ANSWER, "image")
+    }
+    rows, columns = (np.flatnonzero((np.asarray(seven) < 128).any(axis)) for axis in (1, 0))
+    ends = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+    assert one["box"] == pytest.approx(ends / 140, abs=0.04)
 
 
 def test_voters_are_few_and_called_as_in_the_table_of_results(client, seven):
+    """Those with ten outputs cannot say that it is no digit."""
     assert len(VOTERS) == len(set(VOTERS)) <= 8
     votes = post(client, encoded(seven), query="").get_json()["models"]
     listed = client.get("/api/models").get_json()["models"]
@@ -58,36 +61,21 @@ def test_voters_are_few_and_called_as_in_the_table_of_results(client, seven):
         assert [model["name"] for model in models] == [NAMES[file] for file in VOTERS]
     assert [vote["version"] for vote in votes] == [model["version"] for model in listed]
     assert [model["file"] for model in listed if model["answers"]] == [ANSWERING]
-
-
-def test_models_with_ten_and_with_eleven_outputs_vote(client, seven):
-    """Those with ten cannot say that it is no digit."""
-    counts = {
-        vote["file"]: len(vote["probabilities"])
-        for vote in post(client, encoded(seven), query="").get_json()["models"]
-    }
-    eleven = {file for file, count in counts.items() if count == 11}
-    assert eleven == {"robust", "robust_small"} and set(counts.values()) == {10, 11}
-
-
-def test_votes_can_be_left_out(client, seven):
-    answer = post(client, encoded(seven), query="?votes=0").get_json()
-    assert [vote["file"] for vote in answer["models"]] == [ANSWERING]
+    eleven = {vote["file"] for vote in votes if len(vote["probabilities"]) == 11}
+    assert eleven == {"robust", "robust_small"}
+    alone = post(client, encoded(seven), query="?votes=0").get_json()["models"]
+    assert alone == votes[:1]
 
 
 def test_explanation_shows_pictures(client, seven):
     answer = post(client, encoded(seven), query="?explain=1").get_json()
+    assert answer == post(client, encoded(seven), query="?explain=1").get_json()
     pictures = [answer["saliency"]]
     pictures += [part["picture"] for part in answer["steps"] + answer["neighbours"]]
     for picture in pictures:
         content = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
         Image.open(io.BytesIO(content)).load()
     assert [one["label"] for one in answer["neighbours"]].count(7) >= 5
-
-
-def test_same_picture_same_answer(client, seven):
-    one, other = (post(client, encoded(seven), query="?explain=1").get_json() for _ in range(2))
-    assert one == other
 
 
 def test_healthz(client):
@@ -107,29 +95,19 @@ def form(value) -> object:
     return [form(value[0])] if isinstance(value, list) else type(value)
 
 
-def test_documentation_shows_an_answer(client, seven):
+def test_documentation_shows_an_answer_and_names_every_key(client, seven):
     documentation = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     sample = json.loads(re.search(r"```json\n(.*?)\n```", documentation, re.DOTALL)[1])
     answer = post(client, encoded(seven), query="").get_json()
     assert form(sample) == form(answer)
-    for key in ("digit", "closest", "reason"):
-        assert sample[key] == answer[key]
-    for key in ("name", "file"):
-        assert sample["model"][key] == sample["models"][0][key] == answer["model"][key]
-    assert sample["score"] == sample["probabilities"][10] and len(sample["probabilities"]) == 11
     for key in ("digit", "closest", "reason", "probabilities", "score"):
         assert sample["digits"][0][key] == sample[key]
-
-
-@pytest.mark.parametrize("query", ["?votes=1", "?explain=1"])
-def test_documentation_names_every_key(client, seven, query):
-    documentation = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(\w+)`", documentation))
-    answer = post(client, encoded(seven), query=query).get_json()
+    for key in ("name", "file"):
+        assert sample["model"][key] == sample["models"][0][key] == answer["model"][key]
+    explained = post(client, encoded(seven), query="?explain=1").get_json()
     listed = client.get("/api/models").get_json()["models"]
-    keys = {*answer, *answer["digits"][0], *listed[0]}
-    keys |= {key for name in ("steps", "neighbours") for key in answer.get(name, [{}])[0]}
-    assert keys <= named
+    keys = {*explained, *listed[0], *explained["steps"][0], *explained["neighbours"][0]}
+    assert keys <= set(re.findall(r"`(\w+)`", documentation))
 
 
 # --- Several digits ---
@@ -155,28 +133,16 @@ def read_digits(answer: dict) -> list[int | None]:
     return [one["digit"] for one in answer["digits"]]
 
 
-def test_one_digit_is_a_list_of_one(client, seven):
-    answer = post(client, encoded(seven)).get_json()
-    [one] = answer["digits"]
-    assert {key: one[key] for key in one if key != "box"} == {
-        key: answer[key] for key in (*NO_ANSWER, "image")
-    }
-    left, top, right, bottom = one["box"]
-    rows, columns = (np.flatnonzero((np.asarray(seven) < 128).any(axis)) for axis in (1, 0))
-    ends = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    assert np.array([left, top, right, bottom]) == pytest.approx(np.array(ends) / 140, abs=0.04)
-
-
 def test_numbers_are_read_from_left_to_right(client, digits):
     images, labels = digits[1].images.numpy(), digits[1].labels.tolist()
     right = 0
-    for start, length in [(start, 2 + start % 5) for start in range(0, 100, 5)]:
+    for start, length in [(start, 2 + start % 5) for start in range(0, 48, 4)]:
         places = slice(start, start + length)
-        answer = post(client, encoded(sheet(*images[places])), query="").get_json()
+        answer = post(client, encoded(sheet(*images[places]))).get_json()
         right += read_digits(answer) == labels[places]
         lefts = [one["box"][0] for one in answer["digits"]]
         assert lefts == sorted(lefts)
-    assert right >= 18
+    assert right >= 11
 
 
 def test_answer_to_several_digits_has_all_its_parts(client, digits):
@@ -239,11 +205,6 @@ def test_a_digit_in_two_pieces_is_one(client):
     assert answer["digit"] == 5 and len(answer["digits"]) == 1
 
 
-def test_digits_of_nothing(client):
-    answer = post(client, encoded(Image.new("L", (300, 300), 255))).get_json()
-    assert answer["digits"] == []
-
-
 def test_network_sees_each_image_once(service, digits):
     """What was scored to take a number apart is not evaluated again."""
     seen = []
@@ -257,10 +218,10 @@ def test_network_sees_each_image_once(service, digits):
     hook.remove()
 
 
-def test_service_without_voters(seven, digits):
+def test_service_without_voters(seven, monkeypatch):
     """As the command line uses it; the training images are loaded once they are needed."""
-    alone = Service(votes=False)
-    answer = alone.answer(np.asarray(seven), explain=True)
+    monkeypatch.setattr("app.service.NUM_GALLERY", 100)
+    answer = Service(votes=False).answer(np.asarray(seven), explain=True)
     assert answer["digit"] == 7 and [vote["file"] for vote in answer["models"]] == [ANSWERING]
     assert len(answer["neighbours"]) == NUM_NEIGHBOURS
 
@@ -281,8 +242,8 @@ def linked(root: Path, replaced: dict[str, bytes | None]) -> Path:
     return root
 
 
-def content_of(model: torch.nn.Module, seconds: float = 1) -> bytes:
-    history = pd.DataFrame({"seconds": [seconds]})
+def content_of(model: torch.nn.Module) -> bytes:
+    history = pd.DataFrame({"seconds": [1.0]})
     return weights.pack(model, hyperparameters={}, seed=0, history=history)
 
 
@@ -313,38 +274,16 @@ def test_voters_that_fail_are_left_out(tmp_path, monkeypatch, caplog, seven):
     assert len(caplog.messages) == len(bad)
     for file, message in zip(bad, caplog.messages, strict=True):
         assert repr(NAMES[file]) in message and f"{file}.pt" in message
-        assert "delete" not in message and "remove" not in message
     answer = post(app.create_app(service).test_client(), encoded(seven), query="").get_json()
     assert answer["digit"] == 7 and [vote["file"] for vote in answer["models"]] == left
 
 
-@pytest.mark.parametrize("num_classes", [10, 12])
-def test_page_does_not_start_with_an_answering_model_that_cannot_refuse(tmp_path, num_classes):
-    model = content_of(CNN(num_classes=num_classes))
-    message = f'{ANSWERING}.pt does not return 11 finite logits .*an eleventh for "no digit"'
-    with pytest.raises(weights.ModelFileError, match=message):
-        Service(linked(tmp_path, {ANSWERING: model}))
-
-
-@pytest.mark.parametrize("content", [b"my notes", b"", foreign(), None])
-def test_page_does_not_start_without_the_answering_model(tmp_path, content):
-    with pytest.raises(weights.ModelFileError, match=f"{ANSWERING}.pt") as caught:
-        Service(linked(tmp_path, {ANSWERING: content}))
-    assert "delete" not in str(caught.value) and "remove" not in str(caught.value)
-
-
-def test_seconds_do_not_matter_to_the_threshold_but_weights_do(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("app.service.NUM_GALLERY", 100)
-    model = weights.load_model(ROOT / "models" / f"{ANSWERING}.pt")
-    for folder in ("same", "other"):
-        (tmp_path / folder).mkdir()
-    Service(linked(tmp_path / "same", {ANSWERING: content_of(model, seconds=1e6)}))
-    assert not caplog.messages
-    with torch.no_grad():
-        model.classifier.bias += 0.1
-    Service(linked(tmp_path / "other", {ANSWERING: content_of(model)}))
-    [message] = caplog.messages
-    assert "execute draw_a_digit.ipynb" in message
+def test_page_does_not_start_without_an_answering_model_that_can_refuse(tmp_path):
+    contents = content_of(CNN()), content_of(CNN(num_classes=12)), b"my notes", foreign(), None
+    for number, content in enumerate(contents):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(weights.ModelFileError, match=f"{ANSWERING}.pt"):
+            Service(linked(tmp_path / str(number), {ANSWERING: content}))
 
 
 # --- Starting ---
@@ -356,8 +295,9 @@ def test_a_prediction_takes_one_thread(service):
     assert torch.get_num_threads() == 1
 
 
-def test_page_starts_without_writing(tmp_path):
+def test_page_starts_without_writing(tmp_path, monkeypatch):
     """So a clone on a read-only disc is enough, with the archives of MNIST not unpacked."""
+    monkeypatch.setattr("app.service.NUM_GALLERY", 100)
     root = linked(tmp_path, {})
     (root / "data").unlink()
     raw = root / "data" / "MNIST" / "raw"
@@ -372,14 +312,6 @@ def test_page_starts_without_writing(tmp_path):
 # --- Something that is no digit ---
 
 
-def test_refusal_belongs_to_the_answering_model():
-    fixed = refusal.load()
-    assert fixed.model == ANSWERING
-    assert fixed.version == weights.version(
-        weights.load_model(ROOT / "models" / f"{ANSWERING}.pt")
-    ), "the threshold was fixed for other weights: execute draw_a_digit.ipynb"
-
-
 def letter_m() -> Image.Image:
     """An M in dark strokes on white."""
     picture = Image.new("L", (200, 200), 255)
@@ -389,21 +321,19 @@ def letter_m() -> Image.Image:
 
 
 def test_a_refusal_names_the_closest_digit(client):
-    assert post(client, encoded(letter_m())).get_json()["reason"] == "no digit that I know"
-    rng = np.random.default_rng(0)
-    pictures = (Image.fromarray(written_letter(rng)) for _ in range(200))
-    answers = (post(client, encoded(one), query="?explain=1").get_json() for one in pictures)
-    # Rounded, the digits' probabilities of most letters are nothing but zeros.
-    answer = next(a for a in answers if a["digit"] is None and max(a["probabilities"][:10]) > 0.01)
-    assert answer["reason"] == "no digit that I know"
-    digits = answer["probabilities"][:10]
-    assert answer["closest"] == digits.index(max(digits))
+    answer = post(client, encoded(letter_m()), query="?explain=1").get_json()
+    assert answer["digit"] is None and answer["reason"] == "no digit that I know"
+    assert answer["closest"] in range(10)
     assert answer["score"] == answer["probabilities"][10] >= answer["threshold"]
     assert answer["saliency"] and answer["neighbours"]
 
 
-def answer_at(service, monkeypatch, logits: list[float], threshold: float) -> dict:
-    """The answer to a seven where every voter returns these logits, or the first ten of them."""
+@pytest.mark.parametrize(("none", "digit"), [(4.5, 4), (5.0, None)])
+def test_the_answer_is_refused_from_one_half_and_votes_go_to_the_largest_output(
+    service, monkeypatch, none, digit
+):
+    """ "No digit" has a probability near one half, and is likelier than any digit."""
+    logits = [0.0] * 3 + [3.0, 4.0, 3.0] + [0.0] * 4 + [none]
 
     def predict(network, image, **_):
         return torch.tensor([logits])[:, : 11 if network in knows else 10]
@@ -412,19 +342,7 @@ def answer_at(service, monkeypatch, logits: list[float], threshold: float) -> di
     monkeypatch.setattr("app.service.evaluation.predict", predict)
     answering = service.answering.network
     monkeypatch.setattr(answering, "forward", lambda images: predict(answering, images))
-    monkeypatch.setattr(service, "threshold", threshold)
-    return service.answer(np.asarray(letter_m()))
-
-
-@pytest.mark.parametrize(
-    ("threshold", "digit"), [(0.3, None), (0.6, 4)], ids=["reached", "not reached"]
-)
-def test_the_threshold_decides_and_each_other_voter_by_its_largest_output(
-    service, monkeypatch, threshold, digit
-):
-    """ "No digit" has a probability near one half, and is likelier than any digit."""
-    logits = [0.0] * 3 + [3.0, 4.0, 3.0] + [0.0] * 4 + [4.5]
-    answer = answer_at(service, monkeypatch, logits, threshold)
+    answer = service.answer(np.asarray(letter_m()))
     assert 0.4 < answer["score"] < 0.6
     assert answer["digit"] == digit and answer["closest"] == 4
     assert (answer["reason"] is None) == (digit is not None)
@@ -436,30 +354,23 @@ def test_nothing_drawn_is_no_error(client, query):
     response = post(client, encoded(Image.new("L", (300, 300), 255)), query=query)
     assert digit_of(response) is None
     answer = response.get_json()
-    assert answer["reason"] == "nothing drawn" and answer["models"] == []
+    assert answer["reason"] == "nothing drawn" and answer["models"] == answer["digits"] == []
     assert all(answer[key] is None for key in ("closest", "probabilities", "score"))
     assert not np.any(answer["image"])
 
 
-def test_most_of_what_is_no_digit_is_refused(client):
-    images = torch.cat([non_digits.draw(kind, 4, seed=7) for kind in non_digits.KINDS]).numpy()
-    answers = [digit_of(post(client, encoded(Image.fromarray(image)))) for image in images]
-    assert answers.count(None) >= 0.9 * len(images)
+def test_most_non_digits_are_refused_and_hardly_a_digit_is(service, digits):
+    images = torch.cat([non_digits.draw(kind, 3, seed=7) for kind in non_digits.KINDS])
+    refused = []
+    for pictures in (images, digits[1].images[:100]):
+        answers = [service.answer(one, votes=False)["digit"] for one in pictures.numpy()]
+        refused.append(answers.count(None) / len(answers))
+    assert refused[0] >= 0.9 and refused[1] <= 0.02
 
 
-def test_few_real_digits_are_refused(client, digits):
-    pictures = [Image.fromarray(image.numpy()) for image in digits[1].images[:200]]
-    answers = [digit_of(post(client, encoded(picture))) for picture in pictures]
-    assert answers.count(None) <= 2
-
-
-def test_unknown_choice(client, seven):
+def test_unknown_choice_address_and_method(client, seven):
     for query in ("?votes=yes", "?explain=2"):
         assert_refused(post(client, encoded(seven), query=query), 400)
-
-
-def test_unknown_address_and_method(client):
-    assert_refused(client.get("/nothing/here"), 404)
     assert_refused(client.get("/static/../routes.py"), 404)
     assert_refused(client.get("/api/predict"), 405)
 
@@ -478,7 +389,7 @@ def test_an_error_inside_shows_no_trace(service, seven, monkeypatch, caplog):
 # --- Headers, and what is kept ---
 
 
-@pytest.mark.parametrize("address", ["/", "/static/page.js", "/api/models", "/nothing", "/healthz"])
+@pytest.mark.parametrize("address", ["/", "/static/page.js", "/api/models", "/nothing"])
 def test_security_headers(client, address):
     headers = client.get(address).headers
     policy = headers["Content-Security-Policy"]
@@ -501,14 +412,6 @@ def test_pages_of_other_origins_are_not_served(client, seven, site, status):
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_page_has_no_inline_script_or_style():
-    page = (ROOT / "app" / "static" / "index.html").read_text(encoding="utf-8")
-    assert "<style" not in page and " style=" not in page and " on" + "click=" not in page
-    scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, re.S)
-    assert len(scripts) == page.count("<script") == 2 and not any(scripts)
-    assert "http://" not in page and "https://" not in page
-
-
 def test_answers_are_not_kept_by_caches(client, seven):
     assert post(client, encoded(seven)).headers["Cache-Control"] == "no-store"
 
@@ -526,13 +429,10 @@ def test_no_file_is_written_and_nothing_logged(client, seven, caplog):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda folder: (folder / "kept.png").write_bytes(b"picture"),
-        lambda folder: (folder / "kept.txt").write_text("picture"),
         lambda folder: (folder / "log").open("a").close(),
         lambda folder: tempfile.TemporaryFile(dir=folder).close(),
-        lambda folder: tempfile.NamedTemporaryFile(dir=folder).close(),
     ],
-    ids=["write_bytes", "write_text", "append", "TemporaryFile", "NamedTemporaryFile"],
+    ids=["append", "TemporaryFile"],
 )
 def test_a_written_file_would_be_noticed(service, seven, monkeypatch, tmp_path, write):
     """The watch of the test above sees a file that is written while a request is answered."""
