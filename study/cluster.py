@@ -9,6 +9,7 @@ import gzip
 import importlib
 import pickle
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from study import runs
 from study.data import Digits
 from study.device import fast_precision
 from study.runs import Run
+
+LOST = "several workers were lost while they trained it, perhaps for want of memory or time"
 
 
 class ClusterError(RuntimeError):
@@ -44,20 +47,19 @@ def train_all(
         ClusterError: no worker computes as this process does, or the scheduler was lost.
     """
     name = f"study-{runs.digest([identity for _, identity in jobs.values()])}"
-    futures: dict[Future, Path] = {}
+    futures: set[Future] = set()
     try:
         client.register_plugin(_gate(name, list(jobs.values()), (train, valid)), name=name)
         _look_around(client, name)
-        train_one = _function_for_workers(name, tensorboard)
-        for folder, job in jobs.items():
-            one_at_a_time = {"resources": {name: 1}, "pure": False}
-            futures[client.submit(train_one, pickle.dumps(job), **one_at_a_time)] = folder
-        ended = as_completed(list(futures), with_results=True, raise_errors=False)
-        for future, outcome in ended:
-            if future.status == "cancelled":
-                raise ConnectionError
-            yield futures.pop(future), _outcome(future, outcome)
-            future.release()  # its files are written; nobody needs to hold them
+        train_one, lost = _function_for_workers(name, tensorboard), []
+        for folder, outcome in _train(client, train_one, jobs, name, futures):
+            if isinstance(outcome, KilledWorker):
+                lost.append(folder)
+            else:
+                yield folder, outcome
+        for folder in lost:  # one after another: any of those that a worker held may have ended it
+            for _, outcome in _train(client, train_one, {folder: jobs[folder]}, name, futures):
+                yield folder, LOST if isinstance(outcome, KilledWorker) else outcome
     except OSError as error:
         raise ClusterError(
             f"The connection to the scheduler at {client.scheduler.address} was lost. Finished "
@@ -152,10 +154,19 @@ def _look_around(client: Client, name: str) -> None:
         tqdm.write("Waiting for a worker: there is none yet.")
 
 
-def _outcome(future: Future, outcome) -> dict[str, bytes] | str:
-    if future.status == "finished":
-        return outcome
-    _, error, _ = outcome
-    if isinstance(error, KilledWorker):
-        return "several workers were lost while they trained it, perhaps for want of memory or time"
-    return repr(error)
+def _train(
+    client: Client, train_one: Callable, jobs: dict[Path, tuple], name: str, futures: set[Future]
+) -> Iterator[tuple[Path, dict[str, bytes] | str | KilledWorker]]:
+    """Hand out runs, each worker one at a time; ``futures`` holds those that are not yet back."""
+    submit = partial(client.submit, train_one, resources={name: 1}, pure=False)
+    folders = {submit(pickle.dumps(job)): folder for folder, job in jobs.items()}
+    futures.update(folders)
+    for future, outcome in as_completed(list(folders), with_results=True, raise_errors=False):
+        if future.status == "cancelled":
+            raise ConnectionError
+        if future.status == "error":
+            _, error, _ = outcome
+            outcome = error if isinstance(error, KilledWorker) else repr(error)
+        yield folders[future], outcome
+        futures.remove(future)
+        future.release()  # its files are written; nobody needs to hold them

@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 # The files that every training passes through. What else these import only shows or logs.
@@ -29,16 +29,21 @@ class CodeError(RuntimeError):
 def code_hash(network: type) -> str:
     """Return a hash of the code, as it is on disk, that a training of ``network`` passes through.
 
-    That is: the files of ``TRAINING`` as a whole; and of the network's own file, and of the files
-    of this repository that it imports, the class and every definition that it mentions, directly or
-    through others. Comments and docstrings do not count.
-
     Raises:
         CodeError: the class is not in a file.
     """
+    return hash_of(_file_of(network), network.__name__)
+
+
+def hash_of(file: Path, name: str) -> str:
+    """Return the hash of the network that is called ``name`` in ``file``.
+
+    It covers the files of ``TRAINING`` as a whole; and of the network's own file, and of the files
+    of this repository that it imports, the class and every definition that it mentions, directly or
+    through others. Comments and docstrings do not count.
+    """
     training = [[_dump(part) for part in _bare(path).body] for path in TRAINING]
-    network_parts = mentioned(_file_of(network), network.__name__)
-    dumps = {name: sorted(map(_dump, parts)) for name, parts in sorted(network_parts.items())}
+    dumps = {one: sorted(map(_dump, parts)) for one, parts in sorted(mentioned(file, name).items())}
     return hashlib.sha256(repr((training, dumps)).encode()).hexdigest()[:12]
 
 
@@ -214,8 +219,8 @@ def _qualified(owner: ModuleType | type, name: str) -> str:
 def _is_one_of(value, codes: list[CodeType]) -> bool:
     """Return whether a function in memory, without its decorators, has one of these codes."""
     function = inspect.unwrap(getattr(value, "fget", None) or getattr(value, "func", value))
-    if not isinstance(function, FunctionType):
-        return value is not None
+    if not isinstance(function, FunctionType):  # missing, or what a decorator made of it
+        return value is not None and not isinstance(function, BuiltinFunctionType)
     return any(_steps(function.__code__) == _steps(code) for code in codes)
 
 

@@ -191,28 +191,42 @@ def _train_here(
     tensorboard: bool,
     num_workers: int | None,
 ) -> Iterator[tuple[Path, Outcome]]:
-    """Train in new processes of this machine; yield each run's folder and files as it ends.
+    """Train on this machine; yield each run's folder and files as it ends.
 
-    joblib would train a single run in this process, where edited code may be in memory.
+    Where a process is ended from outside, which ends the others beside it, all runs that are left
+    are trained one after another, so that each has the memory to itself and costs itself alone.
     """
+    num_workers, left = num_workers or default_workers(), dict(jobs)
+    try:
+        for folder, outcome in _train_in_new_processes(
+            jobs, train, valid, tensorboard, num_workers
+        ):
+            del left[folder]
+            yield folder, outcome
+    except BrokenProcessPool:
+        for folder, job in left.items():
+            try:
+                yield from _train_in_new_processes({folder: job}, train, valid, tensorboard, 1)
+            except BrokenProcessPool:
+                yield folder, "its process was ended from outside, perhaps for want of memory"
+
+
+def _train_in_new_processes(
+    jobs: dict[Path, Job], train: Digits, valid: Digits | None, tensorboard: bool, num_workers: int
+) -> Iterator[tuple[Path, Outcome]]:
+    """Train several runs at once. joblib would train a single one here, with what was imported."""
     if not jobs:
         return
     # As arrays: a tensor that is a part of another would be pickled with all of it.
     arrays = [p and (p.images.numpy(), p.labels.numpy()) for p in (train, valid)]
     executor = ProcessPoolExecutor(
-        min(num_workers or default_workers(), len(jobs)),
-        initializer=_begin_worker,
-        initargs=(os.getpid(), arrays),
+        min(num_workers, len(jobs)), initializer=_begin_worker, initargs=(os.getpid(), arrays)
     )
     futures = {executor.submit(_train, *job, tensorboard): f for f, job in jobs.items()}
     try:
         for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise RunError(
-            "A process that trained a run was ended from outside, perhaps for want of memory: "
-            "search again with a smaller num_workers. Finished runs are kept."
-        ) from error
+            yield futures[future], future.result()
+            del futures[future]
     finally:  # where some are left, nobody will collect them
         executor.shutdown(kill_workers=bool(futures))
 
