@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from conftest import ROOT
+from network import CNN
 from study import data
 from study.drawing.scenes import KINDS
 
@@ -22,7 +24,6 @@ def test_operations_are_those_counted_by_hand():
     """Each multiply-add of the CNN counts as 2 operations, and is done forward, for the gradient
     of the weights, and for that of the input, which the first layer does not need."""
     from experiments.speed import operations_per_image
-    from network import CNN
 
     first = 28 * 28 * 16 * 25
     all_layers = first + 14 * 14 * 32 * 16 * 25 + 1568 * 256 + 256 * 10
@@ -87,44 +88,40 @@ def test_table_of_scenes_has_every_kind():
     assert kinds[: len(KINDS)] == list(KINDS) and len(kinds) > len(KINDS)
 
 
-def test_cross_validation(tmp_path):
-    """Every image is read once by each trial, and never by a network that was trained on it."""
-    from experiments.cross_validation import NUM_FOLDS, folds
+def test_cross_validation(tmp_path, monkeypatch, capsys):
+    """Each image is classified by a network that was not trained on it."""
+    from experiments.cross_validation import folds, main
 
-    command = [sys.executable, "-m", "experiments.cross_validation", "first study", "mild"]
-    command += ["--runs-dir", tmp_path, "--report", tmp_path, "--images", "300", "--epochs", "1"]
-    trained = []
-    for _ in range(2):  # the second time, everything is there
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        files = tmp_path.glob("cross_validation/*/model.pt")
-        trained.append({file: file.stat().st_mtime_ns for file in files})
-    assert trained[0] == trained[1] and len(trained[0]) == 2 * NUM_FOLDS
+    arguments = ["first study", "--folds", "1", "--images", "300", "--epochs", "1"]
+    arguments += ["--runs-dir", str(tmp_path), "--report", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["cross_validation", *arguments])
+    main()
+    assert len(list(tmp_path.glob("cross_validation/*/model.pt"))) == 1
     runs = pd.read_csv(tmp_path / "cross_validation.csv")
     wrong = pd.read_csv(tmp_path / "cross_validation_errors.csv")
-    assert (runs.groupby("trial")["images"].sum() == 300).all()
-    assert [json.loads(text)["settings"]["num_epochs"] for text in runs["settings"]] == [1] * 10
-    errors = runs.groupby("trial")["errors"].sum()
-    assert errors.to_dict() == wrong["trial"].value_counts().to_dict()
-    assert re.search(rf"^mild +5 +300 +{errors['mild']} ", done.stdout, re.M)
+    assert json.loads(runs["settings"].item())["settings"]["num_epochs"] == 1
+    assert (runs["images"].item(), runs["errors"].item()) == (60, len(wrong))
+    assert re.search(rf"^first study +1 +60 +{len(wrong)} ", capsys.readouterr().out, re.M)
     digits, all_folds = folds("random", 300)
     assert (digits.labels[wrong["image"]].numpy() == wrong["label"]).all()
+    assert all(row.image in all_folds[row.fold][1] for row in wrong.itertuples())
+    assert sorted(image for _, unseen in all_folds for image in unseen) == list(range(300))
     for train, unseen in all_folds:
         assert sorted([*train, *unseen]) == list(range(300))
-    assert all(row.image in all_folds[row.fold][1] for row in wrong.itertuples())
 
 
 def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, monkeypatch):
     from experiments import cross_validation
     from experiments.cross_validation import NUM_FOLDS, TRIALS, Job, Trial, folds
-    from study import search
 
-    trained, original = [], search.search
+    trained = []
 
-    def remembered(grid, part, **keep):
+    def search(grid, part, **keep):
         trained.append(part)
-        return original(grid, part, **keep)
+        return pd.DataFrame({"status": ["finished"]})
 
-    monkeypatch.setattr(search, "search", remembered)
+    monkeypatch.setattr(cross_validation.search, "search", search)
+    monkeypatch.setattr(cross_validation.search, "load_model", lambda run: CNN().eval())
     first = TRIALS["first study"].settings
     monkeypatch.setitem(TRIALS, "taught", Trial(first, teachers=("first study",)))
     digits, all_folds = folds("random", 300)
@@ -149,16 +146,19 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
 
 
-def test_make_gives_benchmarks_arguments_that_they_understand():
+def test_make_gives_experiments_arguments_that_they_understand(monkeypatch):
     targets = ["benchmark", "benchmark-pixels", "benchmark-folds"]
     make = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True)
     lines = make.stdout.replace("\\\n", " ").splitlines()
     commands = [line.partition(" -m ")[2] for line in lines if " -m experiments." in line]
     assert len(commands) > len(targets)
-    for command in commands:  # --help comes last, so the arguments before it are read first
-        words = [sys.executable, "-m", *shlex.split(command), "--help"]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    for module, *arguments in map(shlex.split, commands):
+        # --help comes last, so the arguments before it are read first.
+        monkeypatch.setattr(sys, "argv", [module, *arguments, "--help"])
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(module, run_name="__main__")
+        assert end.value.code == 0, module
 
 
 def test_committed_tables_of_the_cross_validation():
