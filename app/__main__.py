@@ -77,14 +77,14 @@ def _port(text: str) -> int:
 
 def read(options: argparse.Namespace) -> int:
     """Print a line for each picture; return 1 if one could not be read in full, otherwise 0."""
+    if sys.stdout is None:
+        print("The output is closed, so no answer could be shown.", file=sys.stderr)
+        return 2
     import torch
 
     from app.service import Service
     from study.weights import ModelFileError
 
-    if sys.stdout is None:
-        print("The output is closed, so no answer could be shown.", file=sys.stderr)
-        return 2
     torch.set_num_threads(1)  # an image of 28x28 is too small to be shared among cores
     try:
         service = Service(votes=False)

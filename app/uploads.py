@@ -74,15 +74,14 @@ def received(request: Request) -> bytes:
     body = request.get_data()  # all of it: what is left unread would be taken for the next request
     if request.mimetype == "multipart/form-data":
         return _from_form(request)
-    if request.is_json:
-        return _from_json(body)
-    if request.mimetype not in UNDECLARED and not request.mimetype.startswith("image/"):
+    declared = request.is_json or request.mimetype.startswith("image/")
+    if not declared and request.mimetype not in UNDECLARED:
         raise UnsupportedMediaType(
             f"{request.mimetype} is not a type of picture. Send {READ} as it is (Content-Type: "
             "image/png, for instance), in a form (multipart/form-data), or in base64 in JSON "
             "(application/json)."
         )
-    if body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+    if request.is_json or body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return _from_json(body)
     name, _, text = body.partition(b"&")[0].partition(b"=")
     if name == FIELD.encode():  # a form without files; where nothing is escaped, + is itself

@@ -21,6 +21,9 @@ from browser import chromium
 from serving import ROOT, serve
 from study import data
 
+# On every processor alike; a test of bfloat16 asks for it.
+os.environ["STUDY_PRECISION"] = "float32"
+
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[data.Digits, data.Digits]:
@@ -47,7 +50,10 @@ def no_network(monkeypatch):
 
 @pytest.fixture(scope="session")
 def service() -> Service:
-    return Service()
+    """The page's, with fewer images to search for similar ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.service.NUM_GALLERY", 1000)
+        return Service()
 
 
 @pytest.fixture(scope="session")

@@ -160,17 +160,6 @@ def test_answer_to_several_digits_has_all_its_parts(client, digits):
     assert names == ["picture", "ink found", "centred", "centred", "centred"]
 
 
-def test_boxes_hold_all_the_ink(client, digits):
-    picture = sheet(*digits[1].images[:3].numpy())
-    outside = np.asarray(picture).copy()
-    for one in post(client, encoded(picture)).get_json()["digits"]:
-        box = zip(one["box"], picture.size * 2, strict=True)
-        left, top, right, bottom = (round(side * length) for side, length in box)
-        assert (outside[top:bottom, left:right] < 128).any()
-        outside[top:bottom, left:right] = 255
-    assert not (outside < 128).any()
-
-
 def test_a_refused_piece_among_digits(client, digits):
     seven, two = digits[1].images[:2].numpy()
     answer = post(client, encoded(sheet(seven, hash_sign(), two))).get_json()
@@ -424,20 +413,6 @@ def test_no_file_is_written_and_nothing_logged(client, seven, caplog):
         for content in contents:
             post(client, content, query="?explain=1")
     assert changed == [] and not caplog.records
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda folder: (folder / "log").open("a").close(),
-        lambda folder: tempfile.TemporaryFile(dir=folder).close(),
-    ],
-    ids=["append", "TemporaryFile"],
-)
-def test_a_written_file_would_be_noticed(service, seven, monkeypatch, tmp_path, write):
-    """The watch of the test above sees a file that is written while a request is answered."""
-    answer = service.answer
-    monkeypatch.setattr(service, "answer", lambda *a, **k: write(tmp_path) or answer(*a, **k))
-    with writing_watched() as changed:
-        post(app.create_app(service).test_client(), encoded(seven))
-    assert changed and all(str(tmp_path) in change for change in changed)
+    with writing_watched() as changed:  # it sees even files that leave no trace
+        tempfile.TemporaryFile().close()
+    assert changed

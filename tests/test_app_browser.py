@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import subprocess
@@ -12,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import page_picture
 from app.service import VOTERS
+from asking import encoded
 from browser import PHONE, STROKES, draw, touch, wait_for
 from conftest import ROOT
-from docs import page_picture
 from experiments.scenes import side_by_side
 from study.tables import NAMES
 
@@ -61,16 +61,19 @@ def photo_of(digits, size=(2400, 1800)) -> bytes:
     digit = Image.fromarray(255 - digits[1].images[0].numpy())
     sheet.paste(digit.resize((1200, 1200), Image.Resampling.BICUBIC), (500, 300))
     light = np.linspace(0.55, 0.95, size[0])
-    file = io.BytesIO()
-    Image.fromarray((np.asarray(sheet) * light).astype(np.uint8)).save(file, "JPEG")
-    return file.getvalue()
+    return encoded(Image.fromarray((np.asarray(sheet) * light).astype(np.uint8)), "JPEG")
 
 
-@pytest.mark.parametrize("digit", STROKES)
+@pytest.mark.parametrize("digit", "478")
 def test_reads_what_is_drawn_with_the_mouse(page, digit):
     draw(page, STROKES[digit])
     wait_for(page, "This is an 8" if digit == "8" else f"This is a {digit}")
     assert page.locator("#digit").text_content() == digit
+    page.get_by_role("button", name="Clear").click()
+    wait_for(page, "Nothing drawn yet")
+    assert page.locator("#why").is_hidden()
+    draw(page, STROKES["5"])  # and nothing of the first is left
+    wait_for(page, "This is a 5")
 
 
 def test_reads_what_is_drawn_with_a_finger_on_a_phone(visit):
@@ -78,6 +81,10 @@ def test_reads_what_is_drawn_with_a_finger_on_a_phone(visit):
     touch(phone, STROKES["3"])
     wait_for(phone, "This is a 3")
     assert phone.evaluate("window.scrollY") == 0  # drawing does not scroll
+    phone.get_by_role("button", name="Clear").click()
+    touch(phone, [[[50, 50]]])  # a tap leaves a dot, as in the middle of a 0
+    ink = "canvas => canvas.getContext('2d').getImageData(0, 0, 400, 400).data.some(v => v < 100)"
+    assert phone.locator("#canvas").evaluate(ink)
 
 
 def test_shows_why(page):
@@ -135,9 +142,17 @@ def test_reads_a_number(page):
     assert_boxes_hold_ink(page, [box.bounding_box() for box in page.locator("#boxes div").all()])
     for button, digit in zip(page.locator("#digits button").all(), "205", strict=True):
         assert re.fullmatch(rf"{digit}[\d.]+\u00a0%", button.text_content())
+    assert page.locator("#announcement").get_attribute("aria-live") == "polite"
     wait_for(page, "This is 205. 3 digits", "#announcement")
-    assert page.locator("#steps img").count() == 5
-    assert not page.locator("#why .of-one").filter(visible=True).count()
+    # The pen passes through the boxes.
+    box = page.locator("#boxes div").first.bounding_box()
+    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", middle) == "canvas"
+    # One digit after it has no boxes.
+    page.get_by_role("button", name="Clear").click()
+    draw(page, STROKES["6"])
+    wait_for(page, "This is a 6")
+    assert page.locator("#digits").is_hidden() and page.locator("#boxes div").count() == 0
 
 
 def test_bars_are_those_of_the_chosen_digit(page):
@@ -179,47 +194,16 @@ def test_a_refused_piece_of_a_number(page):
     assert page.locator("#bars .first .label").text_content() == "no digit"
 
 
-def test_pen_passes_through_the_boxes(page):
-    page.locator("#pen").fill("12")
-    draw(page, number("11"))
-    wait_for(page, "This is 11")
-    box = page.locator("#boxes div").first.bounding_box()
-    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
-    assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", middle) == "canvas"
-
-
-def test_one_digit_has_no_boxes(page):
-    page.locator("#pen").fill("12")
-    draw(page, number("42"))
-    wait_for(page, "This is 42")
-    page.get_by_role("button", name="Clear").click()
-    assert page.locator("#digits").is_hidden() and page.locator("#boxes div").count() == 0
-    draw(page, STROKES["6"])
-    wait_for(page, "This is a 6")
-    assert page.locator("#digits").is_hidden() and page.locator("#boxes div").count() == 0
-    assert page.locator("#bars-title").text_content() == "Probability of each digit, and of none"
-    assert page.locator("#why .of-one").filter(visible=True).count() == 3
-
-
 def test_upload_of_a_number(page, digits):
     """A wide picture stands in the middle of the paper, and so do its boxes."""
     line = Image.fromarray(side_by_side(digits[1].images[:3].numpy(), 5))
-    file = io.BytesIO()
-    line.resize((8 * line.width, 8 * line.height), Image.Resampling.BICUBIC).save(file, "PNG")
-    picture = {"name": "number.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    content = encoded(
+        line.resize((8 * line.width, 8 * line.height), Image.Resampling.BICUBIC), "WEBP"
+    )
+    picture = {"name": "number", "mimeType": "image/webp", "buffer": content}
     page.set_input_files("#file", picture)
     wait_for(page, "This is 721")
     assert_boxes_hold_ink(page, [box.bounding_box() for box in page.locator("#boxes div").all()])
-
-
-def test_clear(page):
-    draw(page, STROKES["2"])
-    wait_for(page, "This is a 2")
-    page.get_by_role("button", name="Clear").click()
-    wait_for(page, "Nothing drawn yet")
-    assert page.locator("#why").is_hidden()
-    draw(page, STROKES["4"])  # and nothing of the 2 is left
-    wait_for(page, "This is a 4")
 
 
 def test_something_that_is_no_digit(page):
@@ -227,30 +211,11 @@ def test_something_that_is_no_digit(page):
     draw(page, [[[10, y], [90, y]] for y in (15, 38, 62, 85)])
     wait_for(page, "No digit that I know")
     assert page.locator("#digit").text_content() == "?"
-    assert re.fullmatch(
-        r"[\d.]+\u00a0% sure. The closest digit is \d.", page.locator("#detail").text_content()
-    )
+    wait_for(page, "The closest digit is", "#detail")
     assert page.locator("#bars .first .label").text_content() == "no digit"
     signs = page.locator("#votes td:nth-child(2)").all_text_contents()
     assert signs[0] == "none" and set(signs) - {"none"} <= set("0123456789")
     assert page.locator("#votes .other").count() == len(VOTERS) - signs.count("none") > 0
-
-
-@pytest.mark.parametrize("width", [320, 1280])
-def test_eleven_bars_stand_in_line(visit, width):
-    """A bar for each digit and one for none, which is as long as its probability."""
-    page = visit(viewport={"width": width, "height": 800})
-    draw(page, [[[10, 90], [15, 10], [50, 60], [85, 10], [90, 90]]])
-    wait_for(page, "No digit that I know")
-    labels = page.locator("#bars .label")
-    assert labels.all_text_contents() == [*"0123456789", "no digit"]
-    for label in labels.all():
-        assert label.evaluate("span => span.scrollWidth <= span.clientWidth")
-    tracks = [track.bounding_box() for track in page.locator("#bars .track").all()]
-    assert len({track["x"] for track in tracks}) == len({track["width"] for track in tracks}) == 1
-    share = page.locator("#bars .none .bar").bounding_box()["width"] / tracks[0]["width"]
-    shown = float(page.locator("#bars .none .value").text_content().partition("\u00a0")[0]) / 100
-    assert tracks[0]["width"] > 80 and share == pytest.approx(shown, abs=0.02)
 
 
 def test_upload_of_a_large_photo_is_made_smaller(page, digits):
@@ -271,34 +236,18 @@ def test_upload_of_a_large_photo_is_made_smaller(page, digits):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "advice"),
+    ("content", "advice"),
     [
-        ("notes.txt", b"no picture", "This is not a PNG"),
-        ("photo.heic", b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "Export it as a JPEG"),
-        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Export it as a PNG"),
+        (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "Export it as a JPEG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Export it as a PNG"),
+        (encoded(Image.new("L", (300, 200), 255)), "No ink was found"),
     ],
+    ids=["HEIC", "SVG", "blank"],
 )
-def test_upload_that_the_browser_cannot_read(page, name, content, advice):
-    file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+def test_upload_that_is_not_read(page, content, advice):
+    file = {"name": "picture", "mimeType": "application/octet-stream", "buffer": content}
     page.set_input_files("#file", file)
     wait_for(page, advice, "#detail")
-
-
-@pytest.mark.parametrize("file_format", ["GIF", "WEBP"])
-def test_upload_of_other_formats(page, digits, file_format):
-    content = io.BytesIO()
-    Image.open(io.BytesIO(photo_of(digits))).save(content, file_format)
-    file = {"name": "seven", "mimeType": "image/webp", "buffer": content.getvalue()}
-    page.set_input_files("#file", file)
-    wait_for(page, "This is a 7")
-
-
-def test_a_blank_upload(page):
-    file = io.BytesIO()
-    Image.new("L", (300, 200), 255).save(file, "PNG")
-    blank = {"name": "blank.png", "mimeType": "image/png", "buffer": file.getvalue()}
-    page.set_input_files("#file", blank)
-    wait_for(page, "No ink was found", "#detail")
 
 
 def test_paste(page, digits):
@@ -324,17 +273,6 @@ def test_keyboard_alone(page):
     wait_for(page, "This is a 1")
     page.keyboard.press("Delete")
     wait_for(page, "Nothing drawn yet")
-    reached = set()
-    for _ in range(8):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.id"))
-    assert {"clear", "file", "pen"} <= reached
-
-
-def test_answer_is_announced(page):
-    assert page.locator("#announcement").get_attribute("aria-live") == "polite"
-    draw(page, STROKES["0"])
-    wait_for(page, "This is a 0", "#announcement")
 
 
 def test_newest_answer_wins(page):
@@ -358,27 +296,9 @@ def test_newest_answer_wins(page):
     assert page.locator("#verdict").text_content() == "This is an 8"
 
 
-def test_a_tap_leaves_a_dot(visit):
-    """As in the middle of a 0: the pen goes down and up at one place."""
-    page = visit(**PHONE)
-    touch(page, [[[50, 50]]])
-    ink = "canvas => canvas.getContext('2d').getImageData(0, 0, 400, 400).data.some(v => v < 100)"
-    assert page.locator("#canvas").evaluate(ink)
-
-
-def test_pen_width(page):
-    page.locator("#pen").fill("40")
-    draw(page, STROKES["7"])
-    wait_for(page, "This is a 7")
-
-
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("width", [320, 768])
 def test_nothing_sticks_out(visit, width):
     page = visit(viewport={"width": width, "height": 800})
-    draw(page, STROKES["9"])
-    wait_for(page, "This is a 9")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.get_by_role("button", name="Clear").click()
     page.locator("#pen").fill("10")
     draw(page, number("31415", size=18))
     wait_for(page, "This is 31415")

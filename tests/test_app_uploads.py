@@ -23,17 +23,12 @@ MB = 2**20
 # --- Wrappings ---
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/jpg", "image/x-png"])
-def test_content_decides_whatever_type_of_picture_is_declared(client, seven, content_type):
-    for file_format in ("PNG", "JPEG", "GIF", "WEBP"):
-        assert digit_of(post(client, encoded(seven, file_format), content_type)) == 7
-
-
-@pytest.mark.parametrize("content_type", [None, *uploads.UNDECLARED[1:]])
-def test_content_decides_where_no_type_is_declared(client, seven, content_type):
+@pytest.mark.parametrize("declared", ["image/png", "image/jpg", None, *uploads.UNDECLARED[1:]])
+def test_content_decides_whatever_is_declared(client, seven, declared):
     """The last of these types is what `curl --data-binary` declares."""
-    assert digit_of(post(client, encoded(seven), content_type)) == 7
-    assert digit_of(post(client, as_json(in_base64(seven)), content_type)) == 7
+    for file_format in uploads.FORMATS:
+        assert digit_of(post(client, encoded(seven, file_format), declared)) == 7
+    assert digit_of(post(client, as_json(in_base64(seven)), declared)) == 7
 
 
 def in_base64(picture: Image.Image) -> str:
@@ -46,15 +41,9 @@ def as_json(text: str) -> bytes:
 
 FORMS = "multipart/form-data", "application/x-www-form-urlencoded"
 WRITTEN = {
-    "plain": lambda text: text,
-    "trailing newline": lambda text: text + "\n",
-    "lines of 76": lambda text: "\n".join(text[i : i + 76] for i in range(0, len(text), 76)),
     "lines of Windows": lambda text: "\r\n".join(text[i : i + 64] for i in range(0, len(text), 64)),
-    "indented": lambda text: f"\n\t {text[:9]} {text[9:]}\n",
-    "no padding": lambda text: text.rstrip("="),
-    "more padding": lambda text: text + "==",
+    "indented, more padding": lambda text: f"\n\t {text[:9]} {text[9:]}==\n",
     "for addresses": lambda text: text.translate(str.maketrans("+/", "-_")).rstrip("="),
-    "data URL": lambda text: "data:image/png;base64," + text,
     "data URL in lines": lambda text: " DATA:image/png;base64,\n" + text[:76] + "\n" + text[76:],
 }
 
@@ -63,26 +52,20 @@ WRITTEN = {
 def test_base64_as_people_write_it(client, seven, way):
     """In JSON, and in the field of a form; with no, one and two signs of padding."""
     for more in range(3):  # bytes after the end of a PNG mean nothing
-        text = base64.b64encode(encoded(seven) + bytes(more)).decode()
-        written = WRITTEN[way](text)
+        written = WRITTEN[way](base64.b64encode(encoded(seven) + bytes(more)).decode())
         assert digit_of(post(client, as_json(written), "application/json")) == 7
         for content_type in FORMS:
             assert digit_of(form(client, {"image": written}, content_type)) == 7
 
 
-def test_json_that_a_shell_put_together(client, seven):
-    """`base64` breaks lines, which a string in JSON should not have."""
-    body = b'{"image": "%b"}' % base64.encodebytes(encoded(seven))
-    for content_type in ("application/json", "application/x-www-form-urlencoded"):
-        assert digit_of(post(client, body, content_type)) == 7
-
-
-def test_json_as_other_programs_declare_and_encode_it(client, seven):
-    body = as_json(in_base64(seven))
-    for content_type in ("application/json; charset=utf-8", "application/vnd.api+json"):
-        assert digit_of(post(client, body, content_type)) == 7
-    for encoding in ("utf-8-sig", "utf-16"):  # as Windows PowerShell writes files
-        assert digit_of(post(client, body.decode().encode(encoding), "application/json")) == 7
+def test_json_as_shells_and_programs_write_it(client, seven):
+    """`base64` breaks lines, which a string in JSON should not have; PowerShell writes UTF-16."""
+    broken = b'{"image": "%b"}' % base64.encodebytes(encoded(seven))
+    plain = as_json(in_base64(seven)).decode()
+    for body in (broken, plain.encode("utf-8-sig"), plain.encode("utf-16")):
+        assert digit_of(post(client, body, "application/json; charset=utf-8")) == 7
+    assert digit_of(post(client, plain.encode(), "application/vnd.api+json")) == 7
+    assert digit_of(post(client, broken, FORMS[1])) == 7
 
 
 def form(client, fields: dict, content_type: str = FORMS[0]):
@@ -93,11 +76,9 @@ def file_of(content: bytes, name: str = "7.png") -> tuple[io.BytesIO, str]:
     return io.BytesIO(content), name
 
 
-@pytest.mark.parametrize("file_format", uploads.FORMATS)
-def test_form_with_a_file(client, seven, file_format):
-    fields = {"image": file_of(encoded(seven, file_format), "no name that says more")}
-    assert digit_of(form(client, fields)) == 7
-    assert digit_of(form(client, fields | {"image": file_of(encoded(seven)), "n": "1"})) == 7
+def test_form_with_a_file(client, seven):
+    file = file_of(encoded(seven, "WEBP"), "no name that says more")
+    assert digit_of(form(client, {"image": file, "n": "1"})) == 7
 
 
 @pytest.mark.parametrize(
@@ -107,9 +88,7 @@ def test_form_with_a_file(client, seven, file_format):
         ({"picture": file_of(b"anything"), "n": "1"}, "'picture', 'n'"),
         ({"image": [file_of(b"one"), file_of(b"two")]}, "one picture"),
         ({"image": "digit.png"}, "-F image=@FILE"),  # curl -F image=digit.png
-        ({"image": ""}, "empty"),
         ({"image": file_of(b"")}, "empty"),
-        ({"image": file_of(b"no picture")}, "damaged"),
         ({str(i): "1" for i in range(2000)}, "too many fields"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -160,115 +139,77 @@ def test_plus_signs_that_a_form_should_have_escaped(client, seven):
 # --- Pictures of every kind ---
 
 
-def test_jpeg(client, seven):
-    assert digit_of(post(client, encoded(seven, "JPEG"), "image/jpeg")) == 7
+def with_ink_alone(picture: Image.Image) -> Image.Image:
+    drawn = Image.new("RGBA", picture.size, (20, 20, 20, 255))
+    drawn.putalpha(picture.point(lambda level: 255 - level))
+    return drawn
 
 
-def test_palette_image(client, seven):
-    assert digit_of(post(client, encoded(seven.convert("P")))) == 7
+def in_two_levels(picture: Image.Image) -> Image.Image:
+    return picture.point(lambda level: 255 if level > 127 else 0)
 
 
-def test_palette_image_with_transparency(client, seven):
-    picture = seven.point(lambda level: 255 if level > 127 else 0).convert("P")
-    assert digit_of(post(client, encoded(picture, transparency=255))) == 7
+KINDS = {
+    "palette": lambda seven: encoded(seven.convert("P")),
+    "palette, transparent": lambda seven: encoded(
+        in_two_levels(seven).convert("P"), transparency=255
+    ),
+    "large GIF, transparent": lambda seven: encoded(
+        in_two_levels(seven).convert("P").resize((1000, 1000)), "GIF", transparency=255
+    ),
+    "16 bits": lambda seven: encoded(Image.fromarray(np.asarray(seven).astype(np.uint16) * 257)),
+    "1 bit": lambda seven: encoded(seven.convert("1")),
+    "alpha": lambda seven: encoded(with_ink_alone(seven)),
+    "CMYK": lambda seven: encoded(seven.convert("CMYK"), "JPEG"),
+}
 
 
-def test_16_bit_image(client, seven):
-    picture = Image.fromarray(np.asarray(seven).astype(np.uint16) * 257)
-    assert digit_of(post(client, encoded(picture))) == 7
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_of_every_kind(client, seven, kind):
+    assert digit_of(post(client, KINDS[kind](seven))) == 7
 
 
-def test_one_bit_image(client, seven):
-    assert digit_of(post(client, encoded(seven.convert("1")))) == 7
-
-
-def test_alpha_image(client, seven):
-    picture = Image.new("RGBA", seven.size, (20, 20, 20, 255))
-    picture.putalpha(seven.point(lambda level: 255 - level))
-    assert digit_of(post(client, encoded(picture))) == 7
-
-
-def test_cmyk_image(client, seven):
-    assert digit_of(post(client, encoded(seven.convert("CMYK"), "JPEG"), "image/jpeg")) == 7
-
-
-def test_exif_rotated_image(client, seven):
-    exif = Image.Exif()
-    exif[274] = 6  # to be turned clockwise by 90 degrees
-    lying = seven.transpose(Image.Transpose.ROTATE_90)
-    assert digit_of(post(client, encoded(lying, "JPEG", exif=exif), "image/jpeg")) == 7
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "GIF", "WEBP"])
-def test_animated_image_is_read_by_its_first_picture(client, seven, file_format):
+def test_animated_image_is_read_by_its_first_picture(client, seven):
     blank = Image.new("L", seven.size, 255)
     options = {"save_all": True, "append_images": [blank, blank], "duration": 100}
-    content = encoded(seven, file_format, **options)
-    assert Image.open(io.BytesIO(content)).n_frames > 1
-    assert digit_of(post(client, content)) == 7
+    for file_format in ("PNG", "GIF", "WEBP"):
+        content = encoded(seven, file_format, **options)
+        assert Image.open(io.BytesIO(content)).n_frames > 1
+        assert digit_of(post(client, content)) == 7
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
-@pytest.mark.parametrize("side", [140, 1000])
-def test_transparent_image_of_any_size_is_turned_upright(client, seven, file_format, side):
+@pytest.mark.parametrize(
+    ("file_format", "side"), [("JPEG", 140), ("PNG", 140), ("PNG", 1000), ("WEBP", 1000)]
+)
+def test_picture_is_turned_upright(client, seven, file_format, side):
+    """Large transparent ones are made smaller before they are laid on paper."""
     exif = Image.Exif()
-    exif[274] = 6
-    picture = Image.new("RGBA", (side, side), (20, 20, 20, 255))
-    picture.putalpha(seven.point(lambda level: 255 - level).resize((side, side)))
-    lying = picture.transpose(Image.Transpose.ROTATE_90)
+    exif[274] = 6  # to be turned clockwise by 90 degrees
+    picture = seven if file_format == "JPEG" else with_ink_alone(seven)
+    lying = picture.resize((side, side)).transpose(Image.Transpose.ROTATE_90)
     assert digit_of(post(client, encoded(lying, file_format, exif=exif, method=0))) == 7
     assert digit_of(post(client, encoded(lying, file_format, method=0))) != 7
 
 
-def test_gif_with_transparency(client, seven):
-    ink = seven.point(lambda level: 255 if level > 127 else 0).convert("P")
-    for side in (140, 1000):
-        content = encoded(ink.resize((side, side)), "GIF", transparency=255)
-        assert digit_of(post(client, content)) == 7
-
-
-def test_1x1_image(client):
-    assert digit_of(post(client, encoded(Image.new("L", (1, 1))))) is None
-
-
-def test_long_thin_images(client):
-    for size in ((1, 5000), (5000, 1)):
+def test_pictures_of_a_row_or_a_pixel(client):
+    for size in ((1, 1), (1, 5000), (5000, 1)):
         assert digit_of(post(client, encoded(Image.new("L", size, 255)))) is None
 
 
 # --- What is no picture ---
 
 
-def test_zero_bytes(client):
-    assert_refused(post(client, b""), 400)
-
-
 @pytest.mark.parametrize("file_format", uploads.FORMATS)
 def test_truncated_image(client, seven, file_format):
     content = encoded(seven, file_format)
-    for length in (1, 9, 20, len(content) // 2):
+    for length in (0, 1, 20, len(content) // 2):
         assert_refused(post(client, content[:length]), 400)
 
 
-def test_text_instead_of_an_image(client):
-    assert_refused(post(client, b"this is no image at all"), 400)
-
-
-def heic(brand: bytes) -> bytes:
-    return b"\0\0\0\x24ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(100)
-
-
 ELSEWHERE = {
-    "heic": (heic(b"heic"), "JPEG"),
-    "heix": (heic(b"heix"), "JPEG"),
-    "mif1": (heic(b"mif1"), "JPEG"),
-    "avif": (heic(b"avif"), "AVIF"),
-    "svg": (b'<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>', "SVG"),
-    "svg, declared": (
-        b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- made by hand -->\n<svg width="9"/>',
-        "SVG",
-    ),
-    "svg, with its type": (b"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN'>\n<svg>", "SVG"),
+    "heic": (b"\0\0\0\x24ftypheix\0\0\0\0mif1heic", "JPEG"),
+    "avif": (b"\0\0\0\x24ftypmif1\0\0\0\0avifmif1", "AVIF"),
+    "svg": (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- by hand -->\n<svg width="9"/>', "SVG"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3", "PDF"),
     "jpeg xl": (b"\xff\x0a\xfa\x1f\x41\x90", "JPEG XL"),
 }
@@ -286,14 +227,12 @@ def test_pictures_of_other_kinds_are_told_what_to_do(client, kind):
     ):
         assert_refused(response, 415)
         message = response.get_json()["error"]
-        assert name in message and ("use that" in message)
+        assert name in message and "use that" in message
 
 
 def test_other_formats_of_pixels(client, seven):
     for file_format in ("BMP", "TIFF", "JPEG2000"):
-        content = encoded(seven.convert("RGB"), file_format)
-        for content_type in (f"image/{file_format.lower()}", "image/png", None):
-            assert_refused(post(client, content, content_type), 415)
+        assert_refused(post(client, encoded(seven.convert("RGB"), file_format)), 415)
 
 
 def test_html_is_no_drawing(client):
@@ -312,7 +251,7 @@ def test_line_ends_that_curl_took_away_are_noticed(client, seven):
 
 
 def test_what_is_declared_as_no_picture(client, seven):
-    for content_type in ("text/plain", "text/html", "application/pdf", "video/mp4"):
+    for content_type in ("text/plain", "video/mp4"):
         response = post(client, encoded(seven), content_type)
         assert_refused(response, 415)
         assert content_type in response.get_json()["error"]
@@ -348,9 +287,7 @@ def gif_bomb(width: int, height: int, frame: tuple[int, int]) -> bytes:
 
 
 BOMBS = {
-    "PNG of 900 million": bomb(30_000, 30_000),
     "PNG in a row": bomb(2**31 - 1, 1),
-    "PNG of 100 million": bomb(10_000, 10_000),
     "PNG of 26 million": bomb(5_200, 5_000),
     "lossless WebP": webp_bomb(16_000, 16_000, b"VP8L"),
     "animated WebP": webp_bomb(2**16, 2**15, b"VP8X"),
@@ -389,18 +326,7 @@ def test_8_mb_is_not_too_large(client):
 
 @pytest.mark.parametrize(
     "body",
-    [
-        "{",
-        "",
-        "[]",
-        "null",
-        '"text"',
-        "{}",
-        '{"image": 7}',
-        '{"image": null}',
-        "\udcff",
-        "[" * 999,
-    ],
+    ["{", "", "[]", "{}", '{"image": null}', "\udcff", "[" * 999],
     ids=lambda body: ascii(body[:12]),
 )
 def test_broken_json(client, body):
@@ -408,26 +334,13 @@ def test_broken_json(client, body):
     assert_refused(post(client, content, "application/json"), 400)
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        "",
-        "!!!",
-        "aGVsbG8",
-        "é",
-        "aGV=sbG8=",
-        "data:image/png;base64,",
-        "a",
-        "7.png",
-        "http://a/7.png",
-    ],
-)
+@pytest.mark.parametrize("image", ["", "aGVsbG8", "é", "aGV=sbG8=", "data:image/png;base64,", "a"])
 def test_wrong_base64(client, image):
     assert_refused(post(client, json.dumps({"image": image}), "application/json"), 400)
 
 
 @settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ def folder(tmp_path, monkeypatch, seven, digits) -> Path:
     number.resize((4 * number.width, 4 * number.height)).save(tmp_path / "number.webp")
     Image.new("L", (50, 50), 255).save(tmp_path / "blank.gif")
     (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "scans").mkdir()
     (tmp_path / "empty.png").touch()
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic")
     (tmp_path / "large.png").write_bytes(bytes(MAX_BYTES + 1))
@@ -92,7 +94,8 @@ def test_status_is_0_if_all_were_read(read):
         ("photo.heic", "Export it as a JPEG"),
         ("large.png", "at most 8 MB"),
         ("missing.png", "No such file"),
-        (".", "directory"),
+        ("page-[0-9].webp", "type python -m app read (dir page-[0-9].webp)"),
+        ("scans", "such as scans/*.png"),
         ("blank.gif", "nothing drawn"),
     ],
 )
@@ -132,6 +135,38 @@ def test_json_is_the_answer_of_the_api_without_its_images(read, client):
             del digit["image"]
         assert answer == wanted
     assert status == 0
+
+
+def test_output_of_a_notebook(read, monkeypatch):
+    """It is no stream of bytes, so it cannot be given another encoding."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert main(["read", "number.webp"]) == 0
+    assert sys.stdout.getvalue().startswith("number.webp: 2074 (")
+
+
+def test_closed_input(read, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert read("-", "seven.png")[1][0] == "-: The input is closed."
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+@pytest.mark.parametrize(
+    ("command", "status", "why"),
+    [
+        ("read --json seven.png >&-", 2, "The output is closed"),
+        ("read missing.png blank.gif > /dev/full", 1, "No space left"),
+        ("serve --port 8001 > /dev/full", 1, "No space left"),
+    ],
+)
+def test_closed_or_full_output(folder, command, status, why):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m app {command}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status
+    assert why in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_names_that_cannot_be_shown(folder, read, monkeypatch):
@@ -186,6 +221,28 @@ def test_serve_starts_gunicorn_at_that_address(tmp_path, monkeypatch, capsys):
         process.terminate()
         assert process.wait(30) == 0
     assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "found", "shown", "advised"),
+    [
+        ("0.0.0.0", "10.1.2.3", "http://10.1.2.3:8002 ", False),
+        ("::", "fd00::7", "http://[fd00::7]:8002 ", False),
+        ("::", None, "http://[::]:8002 ", True),
+    ],
+)
+def test_serve_names_an_address_for_other_devices(monkeypatch, capsys, host, found, shown, advised):
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    monkeypatch.setattr("werkzeug.serving.run_simple", lambda *_, **__: None)
+    monkeypatch.setattr("app.routes.Service", lambda: None)
+    probe = mock.MagicMock()
+    opened = probe.return_value.__enter__.return_value
+    opened.getsockname.return_value = (found, 50_000)
+    opened.connect.side_effect = None if found else OSError("no network")
+    monkeypatch.setattr(socket, "socket", probe)
+    main(["serve", "--host", host, "--port", "8002"])
+    printed = capsys.readouterr().out
+    assert shown in printed and ("this machine's address" in printed) == advised
 
 
 def asked(port: int, *request) -> http.client.HTTPResponse:
