@@ -42,11 +42,11 @@ class Voter:
     version: str
 
     def label(self) -> dict[str, str]:
-        """What an answer calls the model by."""
+        """Return what an answer calls the model by."""
         return {"name": NAMES[self.file], "file": self.file, "version": self.version}
 
     def vote(self, logits: torch.Tensor) -> dict:
-        """What the model answers, given its logits (1, 10), or (1, 11) if it knows "no digit"."""
+        """Return what the model answers, given its logits (1, 10), or (1, 11) with "no digit"."""
         largest = logits.argmax().item()
         digit = None if largest == NO_DIGIT else largest
         return self.label() | {"digit": digit, "probabilities": _probabilities(logits)}
@@ -60,7 +60,7 @@ class _Reader:
         self.seen: dict[bytes, torch.Tensor] = {}
 
     def logits(self, image: np.ndarray) -> torch.Tensor:
-        """Those (1, 11) of an image, uint8 (28, 28)."""
+        """Return those (1, 11) of an image, uint8 (28, 28)."""
         key = image.tobytes()
         if key not in self.seen:
             # Like evaluation.predict, which takes a while to switch dropout off, as it is here.
@@ -69,11 +69,11 @@ class _Reader:
         return self.seen[key]
 
     def is_digit(self, image: np.ndarray) -> float:
-        """How likely it is that an image shows a digit, 0 to 1."""
+        """Return how likely it is that an image shows a digit, 0 to 1."""
         return 1 - evaluation.no_digit_probability(self.logits(image)).item()
 
     def read(self, prepared: Prepared) -> dict:
-        """What one digit is read as, and its grounds."""
+        """Return what one digit is read as, and its grounds."""
         logits = self.logits(prepared.image)
         closest = logits[0, :NO_DIGIT].argmax().item()
         known = evaluation.no_digit_probability(logits).item() < evaluation.REFUSAL_THRESHOLD

@@ -11,12 +11,12 @@ from scipy import ndimage
 
 
 def as_it_is(digit: np.ndarray) -> np.ndarray:
-    """The digit itself."""
+    """Return the digit itself."""
     return digit
 
 
 def shrunk(digit: np.ndarray) -> np.ndarray:
-    """Shrunk to a height of 14 pixels, in the middle of 28x28."""
+    """Shrink it to a height of 14 pixels, in the middle of 28x28."""
     box = Image.fromarray(digit)
     box = box.crop(box.getbbox())
     width = max(1, round(box.width * 14 / box.height))
@@ -27,46 +27,46 @@ def shrunk(digit: np.ndarray) -> np.ndarray:
 
 
 def in_a_corner(digit: np.ndarray) -> np.ndarray:
-    """Moved until its ink touches the top and the left edge."""
+    """Move it until its ink touches the top and the left edge."""
     left, top, _, _ = Image.fromarray(digit).getbbox()
     return np.roll(digit, (-top, -left), axis=(0, 1))
 
 
 def enlarged(digit: np.ndarray, side: int = 300) -> np.ndarray:
-    """Enlarged to ``side`` x ``side`` pixels."""
+    """Enlarge it to ``side`` x ``side`` pixels."""
     return np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def inverted(digit: np.ndarray) -> np.ndarray:
-    """Dark ink on white."""
+    """Show it in dark ink on white."""
     return 255 - digit
 
 
 def on_grey_paper(digit: np.ndarray) -> np.ndarray:
-    """Dark ink on grey paper with a fine texture."""
+    """Show it in dark ink on grey paper with a fine texture."""
     texture = np.random.default_rng(int(digit.sum())).normal(0, 6, digit.shape)
     return (170 + texture - digit * 0.5).clip(0, 255).astype(np.uint8)
 
 
 def unevenly_lit(digit: np.ndarray) -> np.ndarray:
-    """Dark ink on paper that is half as bright in one corner as in the opposite corner."""
+    """Show it on paper that is half as bright in one corner as in the opposite corner."""
     rows, columns = np.indices(digit.shape)
     light = 1 - 0.5 * (rows + columns) / (rows + columns).max()
     return (light * (240 - digit * 0.7)).astype(np.uint8)
 
 
 def eroded(digit: np.ndarray) -> np.ndarray:
-    """Thinner strokes: eroded by 3x3 at a size of 84x84."""
+    """Make its strokes thinner: erode it by 3x3 at a size of 84x84."""
     return ndimage.grey_erosion(enlarged(digit, 84), size=(3, 3))
 
 
 def dilated(digit: np.ndarray) -> np.ndarray:
-    """Thicker strokes: dilated by 3x3 at a size of 84x84."""
+    """Make its strokes thicker: dilate it by 3x3 at a size of 84x84."""
     return ndimage.grey_dilation(enlarged(digit, 84), size=(3, 3))
 
 
 def as_jpeg(digit: np.ndarray) -> np.ndarray:
-    """Saved as a JPEG of quality 50 and read again."""
+    """Save it as a JPEG of quality 50, and read it again."""
     file = io.BytesIO()
     Image.fromarray(digit).save(file, "JPEG", quality=50)
     return np.asarray(Image.open(file))

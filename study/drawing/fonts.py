@@ -76,7 +76,7 @@ def draw(count: int, seed: int, test: bool = False) -> tuple[torch.Tensor, torch
 
 
 def any_font(rng: np.random.Generator, test: bool = False) -> tuple[str, str]:
-    """A package and one of its files, for training or for testing."""
+    """Choose a font for training or for testing: a package, and one of its files."""
     fonts = TEST_FONTS if test else TRAINING_FONTS
     return fonts[rng.integers(len(fonts))]
 
@@ -95,7 +95,7 @@ def picture(
 
 
 def path(package: str, file: str) -> Path:
-    """Where a font lies that a package brings."""
+    """Return where a font of a package lies."""
     if package == "matplotlib":
         return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
     return Path(str(importlib.resources.files(package))) / "files" / file

@@ -63,19 +63,19 @@ WRITTEN_LETTERS = {
 
 
 def letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A letter in one of the fonts, slightly turned."""
+    """Draw a letter in one of the fonts, slightly turned."""
     font = fonts.any_font(rng, test)
     has_more = font[1].startswith(("DejaVu", "STIX"))
     return _printed(LETTERS + FOREIGN_LETTERS if has_more else LETTERS, font, rng)
 
 
 def sign(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A sign in one of the fonts, slightly turned."""
+    """Draw a sign in one of the fonts, slightly turned."""
     return _printed(SIGNS, fonts.any_font(rng, test), rng)
 
 
 def written_letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A letter written by a hand."""
+    """Draw a letter as a hand writes it."""
     return strokes.written(tuple(WRITTEN_LETTERS.values()), rng, test)
 
 

@@ -54,7 +54,7 @@ SHAPES = {
 
 
 def scribble(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A curve that turns back and forth many times, on the spot or from left to right."""
+    """Draw a curve that turns back and forth many times, on the spot or from left to right."""
     points = rng.uniform(0, 1, (rng.integers(8, 18), 2))
     if rng.random() < 0.5:
         points[:, 0] = np.linspace(0, 1.2, len(points)) + rng.normal(0, 0.06, len(points))
@@ -65,23 +65,23 @@ def scribble(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 
 
 def heart(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """The outline of a heart, or a filled one."""
+    """Draw the outline of a heart, or a filled one."""
     picture = strokes.written(HEARTS, rng, test, widths=(0.8, 1.3))
     return _filled(picture) if rng.random() < 0.2 else picture
 
 
 def pi(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """The Greek letter."""
+    """Draw the Greek letter."""
     return strokes.written(PIS, rng, test, widths=(0.8, 1.5))
 
 
 def tick(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A tick, as teachers make it."""
+    """Draw a tick, as teachers make it."""
     return strokes.written(TICKS, rng, test, widths=(0.7, 1.4))
 
 
 def dash(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """One to three dashes, near level, or a wave."""
+    """Draw one to three dashes, near level, or a wave."""
     hand = strokes.Hand.draw(rng, test)
     x = np.linspace(0, 1, 5)
     wave = rng.uniform(0, 0.15) * np.sin(rng.uniform(3, 8) * x) + rng.uniform(-0.2, 0.2) * x
@@ -91,7 +91,7 @@ def dash(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 
 
 def face(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A round face with eyes, a mouth, and at times a nose."""
+    """Draw a round face with eyes, a mouth, and at times a nose."""
     mood = rng.uniform(-12, 12)  # how far the mouth's corners rise
     parts = [
         "55,2 20,10 0,50 20,90 50,100 80,90 100,50 80,10 45,1",
@@ -104,7 +104,7 @@ def face(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 
 
 def shape(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A star, a box, an arrow, a grid, spots and others; at times filled or turned."""
+    """Draw a star, a box, an arrow, a grid, spots and others; at times filled or turned."""
     name = rng.choice(list(SHAPES))
     picture = strokes.written([SHAPES[name]], rng, test, widths=(0.75, 1.4), pens=(0.05, 0.12))
     if name in ("box", "triangle", "diamond") and rng.random() < 0.4:
@@ -115,7 +115,7 @@ def shape(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 def two_digits(
     rng: np.random.Generator, digits: np.ndarray | None = None, test: bool = False
 ) -> np.ndarray:
-    """Two to four digits side by side: of ``digits``, uint8 (N, 28, 28), or in one hand."""
+    """Draw two to four digits side by side: of ``digits``, uint8 (N, 28, 28), or by one hand."""
     count = rng.choice([2, 2, 2, 3, 4])
     hand = strokes.Hand.draw(rng, test)
     cells = []
@@ -133,7 +133,7 @@ def two_digits(
 def crossed_out(
     rng: np.random.Generator, digits: np.ndarray | None = None, test: bool = False
 ) -> np.ndarray:
-    """A digit under two or more lines that end beyond its outline, or under a scribble."""
+    """Draw a digit under two or more lines that end beyond its outline, or a scribble."""
     if digits is None:
         picture = strokes.picture(rng.choice(strokes.STYLES), strokes.Hand.draw(rng, test), rng)
     else:
@@ -181,7 +181,7 @@ CUTS = (
 
 
 def cut_digit(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """A part of a digit; the rest lies beyond the edge of the picture."""
+    """Draw a part of a digit; the rest lies beyond the edge of the picture."""
     style, part = CUTS[rng.integers(len(CUTS))]
     picture = strokes.picture(style, strokes.Hand.draw(rng, test), rng)
     rows, columns = (np.flatnonzero((picture < 128).any(axis)) for axis in (1, 0))

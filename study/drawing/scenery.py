@@ -35,7 +35,7 @@ class Scene:
 
     @property
     def height(self) -> int:
-        """Of the digit, in pixels."""
+        """The digit's height, in pixels."""
         return int(self.box[2] - self.box[0])
 
     @property
@@ -61,23 +61,23 @@ class Scene:
         self.cover(np.asarray(canvas.reduce(scale), np.float32) / 255, level)
 
     def side(self, angle: float, place: np.ndarray) -> np.ndarray:
-        """Pixels to a line through ``place`` (x, y); positive where ``angle`` points to."""
+        """Measure the pixels to a line through ``place`` (x, y): positive where ``angle`` points."""
         y, x = np.indices(self.level.shape, np.float32)
         return (x - place[0]) * math.cos(angle) + (y - place[1]) * math.sin(angle)
 
 
 def table_at_a_side(rng: np.random.Generator, scene: Scene) -> None:
-    """A strip of table beside the sheet."""
+    """Show a strip of table beside the sheet."""
     _lay_on_table(rng, scene, rng.permutation(4)[: 1 + (rng.random() < 0.2)])
 
 
 def table_all_round(rng: np.random.Generator, scene: Scene) -> None:
-    """A sheet that lies on a table, seen whole."""
+    """Show the whole sheet, on a table."""
     _lay_on_table(rng, scene, np.arange(4))
 
 
 def shadow(rng: np.random.Generator, scene: Scene) -> None:
-    """Half the sheet in a shadow that ends across the digit."""
+    """Lay half the sheet in a shadow that ends across the digit."""
     place = scene.middle + rng.uniform(-0.25, 0.25, 2) * scene.height
     softness = max(1, rng.uniform(0, 0.036) * max(scene.level.shape))
     side = scene.side(rng.uniform(0, 2 * math.pi), place)
@@ -85,22 +85,22 @@ def shadow(rng: np.random.Generator, scene: Scene) -> None:
 
 
 def ruled(rng: np.random.Generator, scene: Scene) -> None:
-    """Pale lines under the writing, now and then with one for the margin."""
+    """Draw pale lines under the writing, now and then with one for the margin."""
     _rule(rng, scene, rng.uniform(150, 200), margin=rng.random() < 0.3)
 
 
 def squared(rng: np.random.Generator, scene: Scene) -> None:
-    """Pale squares under the writing."""
+    """Draw pale squares under the writing."""
     _rule(rng, scene, rng.uniform(150, 200), squares=True)
 
 
 def dark_lines(rng: np.random.Generator, scene: Scene) -> None:
-    """Lines or squares as dark as a pen."""
+    """Draw lines or squares as dark as a pen."""
     _rule(rng, scene, rng.uniform(30, 120), squares=rng.random() < 0.4)
 
 
 def fold(rng: np.random.Generator, scene: Scene) -> None:
-    """A crease or two across the sheet, which is not equally bright on both sides."""
+    """Fold the sheet once or twice; it is not equally bright on both sides of a crease."""
     size = max(scene.level.shape)
     for turn in rng.permutation(2)[: 1 + (rng.random() < 0.3)]:
         angle = turn * math.pi / 2 + math.radians(rng.uniform(-6, 6))
@@ -113,7 +113,7 @@ def fold(rng: np.random.Generator, scene: Scene) -> None:
 
 
 def frame(rng: np.random.Generator, scene: Scene) -> None:
-    """A printed box round the digit."""
+    """Draw a printed box round the digit."""
     gaps = rng.uniform(0.07, 0.35, 4) * scene.height + scene.pen / 2
     top, left, bottom, right = scene.box + np.array([-1, -1, 1, 1]) * gaps
     points = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
@@ -122,7 +122,7 @@ def frame(rng: np.random.Generator, scene: Scene) -> None:
 
 
 def circle(rng: np.random.Generator, scene: Scene) -> None:
-    """A circle round the digit, by hand."""
+    """Draw a circle round the digit, by hand."""
     top, left, bottom, right = scene.box
     radii = np.array([right - left, bottom - top]) * rng.uniform(0.8, 1.0, 2) + scene.pen
     radii[0] = max(radii[0], radii[1] * rng.uniform(0.65, 1))
@@ -135,7 +135,7 @@ def circle(rng: np.random.Generator, scene: Scene) -> None:
 
 
 def underline(rng: np.random.Generator, scene: Scene) -> None:
-    """One line below the digit, or two."""
+    """Draw one line below the digit, or two."""
     _, left, bottom, right = scene.box
     half = max(right - left, 0.5 * scene.height) * rng.uniform(0.45, 0.9)
     width = scene.pen * rng.uniform(0.5, 1.1)
@@ -148,7 +148,7 @@ def underline(rng: np.random.Generator, scene: Scene) -> None:
 
 
 def name_above(rng: np.random.Generator, scene: Scene) -> None:
-    """A form's first line, "Name: ____", above the digit."""
+    """Draw a form's first line, "Name: ____", above the digit."""
     path = fonts.path(*fonts.any_font(rng, scene.test))
     font = ImageFont.truetype(path, max(8, round(rng.uniform(0.1, 0.2) * scene.height)))
     text = rng.choice(["Name:", "Date:", "Nr.", "Class:", "Page"]) + " " + "_" * rng.integers(4, 15)

@@ -21,17 +21,17 @@ from .scenery import Scene
 
 
 def as_png(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """As a program saves it."""
+    """Save it as a program does."""
     return picture
 
 
 def as_photo(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """As a camera saves it: a little noise, and a JPEG."""
+    """Save it as a camera does: with a little noise, as a JPEG."""
     return _jpeg(_grainy(rng, picture, rng.uniform(0, 4)), int(rng.integers(60, 96)))
 
 
 def as_scan(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """In the light of a lamp at one side."""
+    """Scan it in the light of a lamp at one side."""
     y, x = np.indices(picture.size[::-1], np.float32) / max(picture.size)
     light = 1 - rng.uniform(0, 0.35) * (rng.random() * x + rng.random() * y)
     shaded = Image.fromarray((np.asarray(picture) * light).astype(np.uint8))
@@ -39,24 +39,24 @@ def as_scan(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
 
 
 def as_bad_jpeg(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """A JPEG of quality 20."""
+    """Save it as a JPEG of quality 20."""
     return _jpeg(picture, 20)
 
 
 def inverted(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """White on black."""
+    """Show it white on black."""
     return Image.fromarray(255 - np.asarray(picture))
 
 
 def transparent(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Ink of one colour on nothing."""
+    """Show its ink in one colour on nothing."""
     drawn = Image.new("RGBA", picture.size, tuple(rng.integers(0, 120, 3).tolist()))
     drawn.putalpha(Image.fromarray(255 - np.asarray(picture)))
     return drawn
 
 
 def lying(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """A photo whose EXIF data say how it has to be turned."""
+    """Save a photo whose EXIF data say how it has to be turned."""
     way, orientation = [
         (Image.Transpose.ROTATE_90, 6),
         (Image.Transpose.ROTATE_180, 3),

@@ -13,12 +13,12 @@ from .strokes import SIZE
 
 
 def noise(rng: np.random.Generator) -> np.ndarray:
-    """Clouds, coarse or fine."""
+    """Show clouds, coarse or fine."""
     return _levels(ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), rng.uniform(0, 10)))
 
 
 def texture(rng: np.random.Generator) -> np.ndarray:
-    """Wood, cloth, or crumpled paper."""
+    """Show wood, cloth, or crumpled paper."""
     grain = rng.normal(size=(SIZE, SIZE))
     kind = rng.integers(3)
     if kind == 0:
@@ -35,7 +35,7 @@ def texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def fold(rng: np.random.Generator) -> np.ndarray:
-    """Empty paper that was folded: dark creases across it, its parts unequally bright."""
+    """Show empty paper that was folded: dark creases across it, its parts unequally bright."""
     paper = _empty_paper(rng)
     y, x = (2 * axis / SIZE - 1 for axis in np.indices(paper.shape))
     for _ in range(rng.integers(1, 4)):
@@ -49,7 +49,7 @@ def fold(rng: np.random.Generator) -> np.ndarray:
 
 
 def shadow(rng: np.random.Generator) -> np.ndarray:
-    """Empty paper in the shadow of a hand or an arm, sharp or soft."""
+    """Show empty paper in the shadow of a hand or an arm, sharp or soft."""
     angles = np.arange(0, 2 * math.pi, 0.5)
     radii = rng.uniform(0.2, 0.9) * rng.uniform(0.5, 1.5, len(angles))
     outline = (
@@ -63,7 +63,7 @@ def shadow(rng: np.random.Generator) -> np.ndarray:
 
 
 def table_edge(rng: np.random.Generator) -> np.ndarray:
-    """A sheet that ends in the picture, on a darker or a lighter table."""
+    """Show a sheet that ends in the picture, on a darker or a lighter table."""
     paper = _empty_paper(rng)
     y, x = np.indices(paper.shape) / SIZE
     top, right = rng.uniform(0.05, 0.6), rng.uniform(0.4, 1.3)
@@ -77,7 +77,7 @@ def table_edge(rng: np.random.Generator) -> np.ndarray:
 
 
 def ruled_paper(rng: np.random.Generator) -> np.ndarray:
-    """Empty ruled or squared paper."""
+    """Show empty ruled or squared paper."""
     paper = _empty_paper(rng)
     gap, width = rng.integers(14, 45), rng.integers(1, 4)
     ink, start = rng.uniform(30, 170), rng.integers(0, 14)

@@ -36,7 +36,7 @@ REGULAR = 3  # as many lines are a pattern; fewer are folds, if nothing else rea
 
 
 def has_plain_border(level: np.ndarray) -> bool:
-    """Whether the picture ends in the same paper on all sides, like a drawing."""
+    """Tell whether the picture ends in the same paper on all sides, like a drawing."""
     return np.ptp(np.concatenate(_borders(level))) < LEAST_CONTRAST
 
 
@@ -231,14 +231,14 @@ class _Lines:
         return max((self.strength[a : b + 1].max() for a, b in self.bands), default=0.0)
 
     def drawn(self, shape: tuple[int, int]) -> np.ndarray:
-        """How dark they make each pixel of a picture."""
+        """Return how dark they make each pixel of a picture."""
         in_bands = np.zeros_like(self.strength)
         for first, last in self.bands:
             in_bands[first : last + 1] = self.strength[first : last + 1]
         return in_bands[np.arange(shape[0])[:, None] - self.shift]
 
     def erased(self, darkness: np.ndarray, others: np.ndarray, ink_on_line: float) -> np.ndarray:
-        """Darkness without them; ink that goes on beyond a line, or makes it darker, stays.
+        """Return darkness without them; ink that goes on beyond a line, or makes it darker, stays.
 
         Args:
             darkness: (height, width).
