@@ -7,7 +7,9 @@ the versions of the process that searches.
 
 import gzip
 import importlib
+import logging
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from study.data import Digits
 from study.device import fast_precision
 from study.runs import Run
 
+logger = logging.getLogger("distributed.study")  # appears in the log of a worker
 LOST = "several workers were lost while they trained it, perhaps for want of memory or time"
 
 
@@ -46,19 +49,20 @@ def train_all(
     Raises:
         ClusterError: no worker computes as this process does, or the scheduler was lost.
     """
-    name = f"study-{runs.digest([identity for _, identity in jobs.values()])}"
+    needed = {(r.network.__module__, r.network.__name__): told for r, told in jobs.values()}
+    name = f"study-{runs.digest([told for _, told in jobs.values()])}"
     futures: set[Future] = set()
     try:
-        client.register_plugin(_gate(name, list(jobs.values()), (train, valid)), name=name)
-        _look_around(client, name)
+        _look_around(client, needed)
+        client.register_plugin(_gate(needed, (train, valid)), name=name)
         train_one, lost = _function_for_workers(name, tensorboard), []
-        for folder, outcome in _train(client, train_one, jobs, name, futures):
+        for folder, outcome in _train(client, train_one, jobs, futures):
             if isinstance(outcome, KilledWorker):
                 lost.append(folder)
             else:
                 yield folder, outcome
         for folder in lost:  # one after another: any of those that a worker held may have ended it
-            for _, outcome in _train(client, train_one, {folder: jobs[folder]}, name, futures):
+            for _, outcome in _train(client, train_one, {folder: jobs[folder]}, futures):
                 yield folder, LOST if isinstance(outcome, KilledWorker) else outcome
     except OSError as error:
         raise ClusterError(
@@ -78,46 +82,63 @@ def _function_for_workers(
     """Return what a worker does with a run. Being local, its code is sent to the worker."""
 
     def train_one(job: bytes) -> dict[str, bytes] | str:
-        from distributed import get_worker
+        from distributed import Reschedule, get_worker
 
+        gate = get_worker().plugins.get(name)
+        if gate is None or gate.problem:  # a worker that has just joined, or is about to close
+            time.sleep(1)
+            raise Reschedule
         from study import runs
 
-        return runs.train(*pickle.loads(job), *get_worker().plugins[name].digits, tensorboard)
+        return runs.train(*pickle.loads(job), *gate.digits, tensorboard)
 
     return train_one
 
 
-def _gate(name: str, jobs: list[tuple[Run, dict]], digits: tuple) -> WorkerPlugin:
-    """Return what each worker, one that joins later too, sets up before it gets a run.
+def _check_for_workers() -> Callable:
+    """Return what tells why a worker would not train as this process does, "" where it would.
 
-    The class is local, so Dask sends its code, and a worker without this study can run it too.
+    Being local, its code is sent to the worker, one without this study too.
     """
-    needed = {(run.network.__module__, run.network.__name__): identity for run, identity in jobs}
+
+    def check(needed: dict[tuple[str, str], dict], dask_worker) -> str:
+        try:
+            from study import cluster
+
+            return cluster.problem(needed, dask_worker.state.nthreads)
+        except Exception as error:  # whatever another version does
+            return f"cannot import this version of the study ({error!r})"
+
+    return check
+
+
+def _gate(needed: dict[tuple[str, str], dict], digits: tuple) -> WorkerPlugin:
+    """Return what each worker, one that joins later too, sets up before it gets a run."""
+    check = _check_for_workers()
     # As arrays: a tensor that is a part of another would be pickled with all of it.
     arrays = [part and (part.images.numpy(), part.labels.numpy()) for part in digits]
     packed = gzip.compress(pickle.dumps(arrays), compresslevel=1)
 
     class Gate(WorkerPlugin):
-        """The images; and ``problem``, why this worker gets no runs, or "" where it does."""
+        """The images; a worker that would train otherwise closes, with a line in its log."""
 
-        async def setup(self, worker) -> None:
-            try:
+        def setup(self, worker) -> None:
+            self.problem = check(needed, worker)
+            if self.problem:
+                logger.error("This worker closes: it %s", self.problem)
+                worker.loop.add_callback(worker.close)
+            else:
                 from study import cluster
 
-                self.problem = cluster.problem(needed)
                 self.digits = cluster.unpacked(packed)
-            except Exception as error:  # whatever another version does
-                self.problem = f"cannot import this version of the study ({error!r})"
-            if self.problem:
-                print(f"This worker gets no runs: it {self.problem}.")
-            else:
-                await worker.set_resources(**{name: 1})
 
     return Gate()
 
 
-def problem(needed: dict[tuple[str, str], dict]) -> str:
+def problem(needed: dict[tuple[str, str], dict], num_threads: int) -> str:
     """In a worker: return why it would not train as the process that searches, or ""."""
+    if num_threads != 1:
+        return f"has --nthreads {num_threads} (needed: 1)"
     for (module, network), identity in needed.items():
         network = getattr(importlib.import_module(module), network)
         device, precision = identity["device"], identity["precision"]
@@ -135,30 +156,30 @@ def unpacked(packed: bytes) -> tuple[Digits, Digits | None]:
     return tuple(part and Digits(*map(torch.from_numpy, part)) for part in arrays)
 
 
-def _look_around(client: Client, name: str) -> None:
-    """Tell which workers are left out, and whether there is none yet.
+def _look_around(client: Client, needed: dict[tuple[str, str], dict]) -> None:
+    """Tell which workers will be closed, and whether there is none yet.
 
     Raises:
-        ClusterError: there are workers, and every one is left out.
+        ClusterError: there are workers, and every one would train otherwise.
     """
-    found = client.run(lambda dask_worker: dask_worker.plugins[name].problem)
-    left_out = [f"{worker} {why}" for worker, why in found.items() if why]
-    if found and len(left_out) == len(found):
+    found = client.run(_check_for_workers(), needed)
+    wrong = [f"{worker} {why}" for worker, why in found.items() if why]
+    if found and len(wrong) == len(found):
         raise ClusterError(
-            f"No worker would train as this machine does: {'; '.join(left_out)}. Start them again "
+            f"No worker would train as this machine does: {'; '.join(wrong)}. Start them again "
             "with the same commit of this repository and the same versions."
         )
-    for one in left_out:
-        tqdm.write(f"Worker {one}. It gets no runs.")
+    for one in wrong:
+        tqdm.write(f"Worker {one}. It is closed.")
     if not found:
         tqdm.write("Waiting for a worker: there is none yet.")
 
 
 def _train(
-    client: Client, train_one: Callable, jobs: dict[Path, tuple], name: str, futures: set[Future]
+    client: Client, train_one: Callable, jobs: dict[Path, tuple], futures: set[Future]
 ) -> Iterator[tuple[Path, dict[str, bytes] | str | KilledWorker]]:
-    """Hand out runs, each worker one at a time; ``futures`` holds those that are not yet back."""
-    submit = partial(client.submit, train_one, resources={name: 1}, pure=False)
+    """Hand out runs; ``futures`` holds those that are not yet back."""
+    submit = partial(client.submit, train_one, pure=False)
     folders = {submit(pickle.dumps(job)): folder for folder, job in jobs.items()}
     futures.update(folders)
     for future, outcome in as_completed(list(folders), with_results=True, raise_errors=False):

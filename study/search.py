@@ -3,10 +3,11 @@
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -236,9 +237,9 @@ def _begin_worker(parent: int, arrays: list) -> None:
     global _digits
     _digits = tuple(p and Digits(*map(torch.from_numpy, p)) for p in arrays)
 
-    def follow() -> None:
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(parent).wait()
+    def follow() -> None:  # on Windows, a process keeps the number of a parent that has ended
+        while os.getppid() == parent and psutil.pid_exists(parent):
+            time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
@@ -320,13 +321,12 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the histories of all runs of a search as one table, with each run's settings."""
     settings = list(runs.columns[: runs.columns.get_loc("status")])
-    return pd.concat(
-        [
-            kept_runs.read_history(Path(run["folder"])).assign(**run[settings].to_dict())
-            for _, run in runs.iterrows()
-        ],
-        ignore_index=True,
-    )
+    parts = []
+    for _, run in runs.iterrows():
+        history = kept_runs.read_history(Path(run["folder"]))
+        # A list, since a setting may be a tuple.
+        parts.append(history.assign(**{name: [run[name]] * len(history) for name in settings}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def load_model(run: pd.Series) -> nn.Module:

@@ -172,7 +172,8 @@ def _build(content: dict, path: str | Path) -> nn.Module:
             "its class first."
         )
     try:
-        model = network(**content["arguments"])
+        with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and replaced
+            model = network(**content["arguments"])
         model.load_state_dict(content["state_dict"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(

@@ -198,7 +198,7 @@ def test_a_worker_that_joins_late_gets_the_images_and_trains(processes, few, tmp
     processes.kill("good")
     wait_for(lambda: not processes.client.nthreads(), running)
     assert len(finished(tmp_path)) < 4
-    processes.start_worker("good", ROOT, "--nthreads", "3")  # and trains one at a time
+    processes.start_worker("good")
     assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 4
 
 
@@ -224,14 +224,11 @@ def test_a_run_that_ends_its_workers_costs_that_run_alone(processes, few, tmp_pa
     )
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     processes.start_scheduler()
-    processes.start_worker("fragile", ROOT, "--preload", str(preload))
+    # With a nanny, which starts the worker again.
+    processes.start("fragile", ROOT, "worker", "--nthreads", "1", "--preload", str(preload))
     processes.wait_for_workers()
-    running = begin_search(few, tmp_path / "runs", processes.client, {"lr": [0.5, 0.01]})
-    wait_for(lambda: not processes.client.nthreads(), running)
-    processes.processes.pop("fragile").wait()
-    processes.start_worker("good")
     with pytest.raises(RunError, match=r"1 of 2 runs failed.*lr 0\.5: several workers were lost"):
-        running.result(timeout=SECONDS)
+        search(few, tmp_path / "runs", processes.client, {"lr": [0.5, 0.01]})
     assert len(finished(tmp_path / "runs")) == 1
     processes.close()  # this scheduler gives up too soon for the others
 
@@ -244,6 +241,7 @@ def test_workers_that_compute_otherwise_are_refused(processes, few, other_code, 
     preload = tmp_path / "older.py"
     preload.write_text("import torch\ntorch.__version__ = '1.0.0'\n")
     processes.start_worker("other_torch", ROOT, "--preload", str(preload))
+    processes.start_worker("two_threads", ROOT, "--nthreads", "2")
     processes.wait_for_workers()
     with pytest.raises(cluster.ClusterError) as error:
         search(few, tmp_path / "runs", processes.client)
@@ -252,16 +250,18 @@ def test_workers_that_compute_otherwise_are_refused(processes, few, other_code, 
         "no_study": "No module named 'study'",
         "other_code": rf"code [0-9a-f]+ \(needed: {code_hash(CNN)}\)",
         "other_torch": rf"torch 1\.0\.0 \(needed: {version}\)",
+        "two_threads": r"--nthreads 2 \(needed: 1\)",
     }.items():
         assert re.search(f"{processes.address(name)} [^;]*{problem}", str(error.value)), name
     assert finished(tmp_path / "runs") == []
 
     processes.start_worker("good")
     processes.wait_for_workers()
-    running = begin_search(few, tmp_path / "runs", processes.client)
-    for name in ("no_study", "other_code", "other_torch"):
-        assert not processes.client.processing()[processes.address(name)]
-    assert list(running.result(timeout=SECONDS)["status"]) == ["finished"] * 6
+    table = search(few, tmp_path / "runs", processes.client)
+    assert list(table["status"]) == ["finished"] * 6
+    for name in ("no_study", "other_code", "other_torch", "two_threads"):
+        assert processes.processes.pop(name).wait(timeout=SECONDS) is not None
+        assert "This worker closes: it" in processes.log(name)
 
 
 def test_the_scheduler_goes_away(processes, few, tmp_path):

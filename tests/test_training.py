@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from network import CNN
 from rnns import RNN
-from study import evaluation, training
+from study import device, evaluation, training
 from study.data import Digits, to_float
 from study.distillation import soft_labels
 
@@ -65,7 +65,7 @@ def test_history_sums_over_images_and_not_over_batches(few):
     model = RNN(hidden_size=8)
     model.classifier.weight.data *= 20  # so that batches differ
     logits = evaluation.predict(
-        model, train.images, precision=training.fast_precision(training.default_device())
+        model, train.images, precision=device.fast_precision(device.default_device())
     )
     history = training.fit(model, train, lr=1e-30, batch_size=48, num_epochs=1, progress=False)
     loss, accuracy = evaluation.loss_and_accuracy(logits, train.labels)
@@ -78,7 +78,7 @@ def test_pictures_of_no_digit_have_no_part_in_the_accuracy(few):
     drawn = Digits(255 - digits.images[:48], torch.full((48,), 10))
     torch.manual_seed(0)
     model = RNN(hidden_size=8, num_classes=11)
-    precision = training.fast_precision(training.default_device())
+    precision = device.fast_precision(device.default_device())
     logits = evaluation.predict(model, digits.images, precision=precision)
     read = evaluation.num_correct(logits, digits.labels) / 96
     assert 0 < read < 1
@@ -93,7 +93,7 @@ def test_smoothed_labels_change_the_training_and_not_what_its_loss_means(few):
     train, settings = few[0], {"label_smoothing": 0.3, "num_epochs": 1}
     torch.manual_seed(0)
     model = RNN(hidden_size=8)
-    precision = training.fast_precision(training.default_device())
+    precision = device.fast_precision(device.default_device())
     loss, _ = evaluation.loss_and_accuracy(
         evaluation.predict(model, train.images, precision=precision), train.labels
     )
@@ -114,12 +114,13 @@ def test_one_cycle_and_constant_schedules(few):
 
 
 def test_best_epoch_by_validation_loss_is_kept(few):
-    """A constant rate far too high makes the loss rise after the first epoch."""
+    """Whichever that is: the labels to validate on are shifted, so that learning makes it worse."""
     train, valid = few
-    model, history = trained(train, valid, lr=0.1, num_epochs=6, schedule="constant")
-    precision = training.fast_precision(training.default_device())
+    wrong = Digits(valid.images, (valid.labels + 1) % 10)
+    model, history = trained(train, wrong, num_epochs=6)
+    precision = device.fast_precision(device.default_device())
     logits = evaluation.predict(model, valid.images, precision=precision)
-    loss, accuracy = evaluation.loss_and_accuracy(logits, valid.labels)
+    loss, accuracy = evaluation.loss_and_accuracy(logits, wrong.labels)
     best = history.loc[history["valid_loss"].idxmin()]
     assert best["epoch"] < 6
     assert (loss, accuracy) == pytest.approx((best["valid_loss"], best["valid_accuracy"]))
@@ -146,7 +147,24 @@ def test_diverged(few):
     assert training.diverged(history)
     assert len(history) < 5
     assert not math.isfinite(history["train_loss"].iloc[-1])
-    assert not training.diverged(trained(train)[1])
+    assert not training.diverged(trained(train, num_epochs=3)[1])
+
+
+@pytest.mark.parametrize(
+    "last, expected",
+    [
+        ({"train_loss": 0.1}, False),
+        ({"train_loss": 2 * math.log(10) + 0.01}, True),
+        ({"train_loss": 1e13}, True),
+        ({"train_loss": float("nan")}, True),
+        ({"train_loss": 0.1, "valid_loss": 5.0}, True),
+        ({"train_loss": 0.1, "valid_loss": float("inf")}, True),
+        ({"train_loss": 2.3, "valid_loss": 2.4}, False),  # it guesses
+    ],
+)
+def test_a_loss_above_twice_that_of_guessing_has_diverged(last, expected):
+    first = dict.fromkeys(last, 2.3)
+    assert training.diverged(pd.DataFrame([first, last])) is expected
 
 
 @pytest.mark.parametrize(
@@ -177,10 +195,29 @@ def test_senseless_settings_are_refused_by_name(few, name, value):
         trained(few[0], **{name: value})
 
 
-@pytest.mark.parametrize("strengths", [{"rotation": -1}, {"turn": 10}, 0.5])
-def test_senseless_augmentation_is_refused(few, strengths):
-    with pytest.raises(ValueError, match=r"^augmentation must be"):
+@pytest.mark.parametrize(
+    "strengths, said",
+    [
+        ({"rotation": -1}, "augmentation rotation must be at least 0"),
+        ({"turn": 10}, "augmentation .*unexpected keyword argument 'turn'"),
+        (0.5, "augmentation must be a valid dictionary"),
+        ({"rotation": "10"}, "augmentation must be a valid number"),
+    ],
+)
+def test_senseless_augmentation_is_refused(few, strengths, said):
+    with pytest.raises(ValueError, match=said):
         trained(few[0], augmentation=strengths)
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [({"speed": 1}, "unknown setting 'speed'"), ({"lr": None}, "lr must be a valid number")],
+)
+def test_unknown_settings_are_refused(few, settings, said):
+    with pytest.raises(ValueError, match=said):
+        trained(few[0], **settings)
+    with pytest.raises(ValueError, match="setting 'lr' is missing"):
+        training.fit(CNN(), few[0], batch_size=64, num_epochs=1)
 
 
 def test_augmentation_is_for_training_only_and_repeats(few):
@@ -189,7 +226,7 @@ def test_augmentation_is_for_training_only_and_repeats(few):
     again, _ = trained(train, valid, augmentation={"rotation": 30})
     assert torch.equal(flat(first), flat(again))
     assert not torch.equal(flat(first), flat(trained(train, valid)[0]))
-    precision = training.fast_precision(training.default_device())
+    precision = device.fast_precision(device.default_device())
     logits = evaluation.predict(first, valid.images, precision=precision)
     loss, _ = evaluation.loss_and_accuracy(logits, valid.labels)
     assert loss == pytest.approx(history["valid_loss"].min())
@@ -242,8 +279,8 @@ def test_an_accelerator_is_used_where_there_is_one(few, monkeypatch):
     """ "meta" stands for one: a device that this machine does not have its data on."""
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
-    assert training.default_device() == torch.device("meta")
-    assert training.fast_precision(torch.device("meta")) is torch.float32
+    assert device.default_device() == torch.device("meta")
+    assert device.fast_precision(torch.device("meta")) is torch.float32
     model = CNN()
     with pytest.raises(Exception, match="meta"):  # numbers cannot be read back from it
         training.fit(model, few[0], progress=False, **SETTINGS)

@@ -7,14 +7,19 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from network import CNN
+from network import CNN, Network
+from rnns import GRU
 from study import evaluation, training, weights
 
 SETTINGS = {"lr": 0.003, "batch_size": 64, "num_epochs": 1}
+# Those of the two files; tests of others may have registered more.
+NETWORKS = [one for name, one in Network.known.items() if name != "RowReader"]
+NETWORKS = [one for one in NETWORKS if one.__module__ in ("network", "rnns")]
 
 
 def saved(path, few):
@@ -105,6 +110,39 @@ def test_a_damaged_file_never_replaces_a_good_one(few, tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "value, held",
+    [
+        (np.float64(0.5), 0.5),
+        (np.arange(2), (0, 1)),
+        ({"rotation": np.float32(2)}, {"rotation": 2.0}),
+        ([("a", np.bool_(True))], (("a", True),)),
+    ],
+)
+def test_numbers_of_numpy_can_be_kept_at_any_depth(tmp_path, value, held):
+    path = tmp_path / "model.pt"
+    model, history = CNN(channels=np.array([4, 8])), pd.DataFrame({"seconds": [1.0]})
+    weights.save_model(path, model, hyperparameters={"x": value}, seed=np.int64(3), history=history)
+    content = weights.read_model_file(path)
+    assert (content["hyperparameters"], content["seed"]) == ({"x": held}, 3)
+    assert weights.load_model(path).arguments["channels"] == (4, 8)
+
+
+@pytest.mark.parametrize("value", [torch.ones(2), torch.nn.ReLU, {1: 2}, object(), {1, 2}])
+def test_what_a_file_cannot_hold_is_refused_by_name(tmp_path, value):
+    told = {"hyperparameters": {"odd": [value]}, "seed": 0, "history": pd.DataFrame()}
+    with pytest.raises(ValueError, match=r"hyperparameters\['odd'\] must be made of numbers"):
+        weights.save_model(tmp_path / "model.pt", CNN(), **told)
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(few, tmp_path):
+    saved(tmp_path / "model.pt", few)
+    before = torch.get_rng_state()
+    weights.load_model(tmp_path / "model.pt")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_version_goes_by_weights_alone():
     torch.manual_seed(0)
     model, same = CNN(), CNN(dropout=0.5)
@@ -150,12 +188,13 @@ def test_unreadable_file_names_file_and_cure(few, tmp_path, kind, monkeypatch):
         path.write_bytes(pickle.dumps(Malicious()))
     elif kind == "class":
         torch.save(content | {"network": "Malicious"}, path)
-    with pytest.raises(weights.ModelFileError, match=r"model\.pt.*git restore"):
+    cure = "is not known: import its class first" if kind == "class" else "git restore"
+    with pytest.raises(weights.ModelFileError, match=rf"model\.pt.*{cure}"):
         weights.load_model(path)
     assert not (tmp_path / "malicious").exists()
 
 
-@pytest.mark.parametrize("network", weights.NETWORKS.values())
+@pytest.mark.parametrize("network", NETWORKS)
 def test_a_file_from_before_there_were_eleven_classes_loads(network, tmp_path):
     content = weights.pack(network(), hyperparameters={}, seed=0, history=pd.DataFrame())
     old = torch.load(io.BytesIO(content), weights_only=True)
@@ -164,7 +203,7 @@ def test_a_file_from_before_there_were_eleven_classes_loads(network, tmp_path):
     assert weights.load_model(tmp_path / "old.pt").arguments["num_classes"] == 10
 
 
-@pytest.mark.parametrize("network", weights.NETWORKS.values())
+@pytest.mark.parametrize("network", NETWORKS)
 def test_a_file_of_a_network_with_eleven_outputs_loads(network, tmp_path):
     model = network(num_classes=11)
     content = weights.pack(model, hyperparameters={}, seed=0, history=pd.DataFrame())
@@ -172,3 +211,24 @@ def test_a_file_of_a_network_with_eleven_outputs_loads(network, tmp_path):
     loaded = weights.load_model(tmp_path / "new.pt")
     assert loaded.arguments["num_classes"] == 11
     assert loaded(torch.rand(2, 1, 28, 28)).shape == (2, 11)
+
+
+# --- The networks that a file may name ---
+
+
+def test_a_network_is_known_by_its_name_and_remembers_its_arguments():
+    assert Network.known["GRU"] is GRU
+    assert GRU(12, num_layers=1).arguments == {
+        "hidden_size": 12, "num_layers": 1, "dropout": 0.0, "num_classes": 10, "order": "rows",
+        "channels": (), "every_row": False,
+    }  # fmt: skip
+
+
+def test_two_files_cannot_have_a_network_of_the_same_name():
+    body = {"__module__": "mine"}
+    with pytest.raises(TypeError, match=r"network\.py has a network called CNN"):
+        type("CNN", (Network,), body)
+    assert Network.known["CNN"] is CNN
+    first = type("Tried", (Network,), {"__module__": "__main__"})
+    second = type("Tried", (Network,), body)  # from a notebook into a file
+    assert Network.known.pop("Tried") is second is not first
