@@ -89,8 +89,8 @@ def loss_and_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float
 def num_correct(logits: torch.Tensor, labels: torch.Tensor) -> int:
     """Return how many of the N images have the largest of their first ten logits at their label.
 
-    A digit that a network takes for none still counts as read if the digit that it comes closest
-    to is the right one: ``num_refused`` says how many those are.
+    The logit of "no digit" is ignored: a digit that is rejected still counts as correct if its most
+    probable class among the ten is right. See ``num_refused``.
     """
     return int((logits[:, :NUM_DIGITS].argmax(1) == labels).sum())
 

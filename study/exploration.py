@@ -1,4 +1,4 @@
-"""Images -> what can be said about them before any network is trained.
+"""Statistics of images, without any network.
 
 Distances are Euclidean, between images scaled to unit length, so that it does not matter how
 dark the ink is: 0 for the same drawing, sqrt(2) for two images that share no pixel of ink.
