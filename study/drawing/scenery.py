@@ -61,7 +61,7 @@ class Scene:
         self.cover(np.asarray(canvas.reduce(scale), np.float32) / 255, level)
 
     def side(self, angle: float, place: np.ndarray) -> np.ndarray:
-        """Measure the pixels to a line through ``place`` (x, y): positive where ``angle`` points."""
+        """Measure pixels to a line through ``place`` (x, y), positive where ``angle`` points."""
         y, x = np.indices(self.level.shape, np.float32)
         return (x - place[0]) * math.cos(angle) + (y - place[1]) * math.sin(angle)
 
