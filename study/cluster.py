@@ -11,6 +11,7 @@ import logging
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def train_all(
     finally:
         if client.status == "running":
             client.cancel(list(futures))
-            client.unregister_worker_plugin(name)
+            with suppress(ValueError):  # every worker was refused before it was registered
+                client.unregister_worker_plugin(name)
 
 
 def _function_for_workers(
