@@ -57,10 +57,10 @@ def test_saved_model_is_as_good_as_published(file, digits):
     errors = len(test) - evaluation.num_correct(logits, test.labels)
     if file in SLOW:  # within four standard deviations
         assert abs(errors - row["errors"] / 5) <= 4 * math.sqrt(row["errors"] / 5)
-    else:
-        assert errors == row["errors"]
+    else:  # but for an image whose two classes are as probable, to the last digits
+        assert abs(errors - row["errors"]) <= 1
     if logits.shape[1] > 10:
-        assert row["refused"] == pytest.approx(evaluation.num_refused(logits) / 10_000)
+        assert row["refused"] == pytest.approx(evaluation.num_refused(logits) / 10_000, abs=1.5e-4)
     else:
         assert pd.isna(row["refused"])
 
