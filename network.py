@@ -8,7 +8,7 @@ pass it the same input.
 
 import inspect
 import math
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ class Network(nn.Module):
         arguments: what ``__init__`` was called with, by name, defaults included.
     """
 
-    known: dict[str, type["Network"]] = {}
+    known: ClassVar[dict[str, type["Network"]]] = {}
 
     def __init_subclass__(cls):
         super().__init_subclass__()
