@@ -6,6 +6,7 @@ to index than any loader of single files.
 """
 
 import gzip
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,17 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
-from torchvision.datasets import MNIST
-from torchvision.datasets.utils import check_integrity
 
 NUM_DIGITS = 10
 NO_DIGIT = 10  # the class of a picture that shows no digit, for networks that know one
-ARCHIVE_MD5 = dict(MNIST.resources)
 TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+MD5 = {
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
 IMAGES_HEADER, LABELS_HEADER = 16, 8  # bytes before the first pixel and the first label
 NUM_TRAIN, NUM_TEST = 60_000, 10_000
 
@@ -123,6 +126,8 @@ def split(
     Raises:
         ValueError: there are too few images of a class, or too few groups, for both sides.
     """
+    from sklearn.model_selection import GroupShuffleSplit, train_test_split  # takes a second
+
     if groups is None:
         indices = train_test_split(
             np.arange(len(train)),
@@ -161,16 +166,19 @@ def _read(raw: Path, images: str, labels: str) -> Digits:
 
 
 def _unpacked(archive: Path) -> bytearray:
-    if not check_integrity(archive, ARCHIVE_MD5[archive.name]):
+    content = archive.read_bytes()
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[archive.name]:
         raise DataError(
-            f"{archive} is damaged (its MD5 is not {ARCHIVE_MD5[archive.name]}): restore it "
-            f"with `git restore {archive}`, or delete it to have it downloaded again."
+            f"{archive} is damaged (its MD5 is not {MD5[archive.name]}): restore it with "
+            f"`git restore {archive}`, or delete it to have it downloaded again."
         )
-    return bytearray(gzip.decompress(archive.read_bytes()))
+    return bytearray(gzip.decompress(content))
 
 
 def _download(raw: Path) -> None:
     """Have torchvision download what is missing; of several processes, one does it."""
+    from torchvision.datasets import MNIST  # takes a second or two
+
     try:
         raw.mkdir(parents=True, exist_ok=True)
         with FileLock(raw / ".lock"):

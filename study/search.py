@@ -18,7 +18,6 @@ import pandas as pd
 import psutil
 import torch
 from loky import ProcessPoolExecutor
-from sklearn.model_selection import ParameterGrid
 from torch import nn
 from tqdm import tqdm
 
@@ -126,6 +125,8 @@ def _has_names(grid: dict) -> bool:
 
 def _points(grid: dict | dict[str, dict]) -> list[dict]:
     """Return every combination of each grid, with the name of the grid where it has one."""
+    from sklearn.model_selection import ParameterGrid  # takes a second, in each worker too
+
     points = []
     for name, one in grid.items() if _has_names(grid) else [(None, grid)]:
         lists = {k: list(v) if isinstance(v, list | np.ndarray) else [v] for k, v in one.items()}

@@ -5,12 +5,12 @@ import io
 import platform
 import zipfile
 from contextlib import suppress
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import torchvision
 from torch import nn
 
 import rnns  # noqa: F401  (the networks of a file have to be known)
@@ -77,7 +77,7 @@ def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.Data
             "python": platform.python_version(),
             # str() because torch.__version__ is of a class that weights_only=True refuses.
             "torch": str(torch.__version__),
-            "torchvision": str(torchvision.__version__),
+            "torchvision": version_of("torchvision"),
         },
     }
     file = io.BytesIO()

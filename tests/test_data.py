@@ -28,7 +28,7 @@ def archives(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name, md5", data.ARCHIVE_MD5.items())
+@pytest.mark.parametrize("name, md5", data.MD5.items())
 def test_committed_archive_is_the_official_one(name, md5):
     assert hashlib.md5((RAW / name).read_bytes()).hexdigest() == md5
 
