@@ -20,7 +20,7 @@ from experiments.scenes import side_by_side
 from study import evaluation, weights
 from study.data import NO_DIGIT
 from study.drawing import fonts, non_digits, scenes, strokes
-from study.drawing.degradations import DEGRADATIONS
+from study.drawing.capture_defects import DEFECTS
 from study.reading import prepare
 from study.reading.form import prepare_untidied
 from study.reading.levels import WORK_SIZE
@@ -54,7 +54,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return max(float(np.corrcoef(each.ravel(), other.ravel())[0, 1]) for each in moved)
 
 
-@pytest.mark.parametrize("degrade", DEGRADATIONS, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("degrade", DEFECTS, ids=lambda function: function.__name__)
 def test_degraded_test_digits_are_read_nearly_as_well(degrade, model, digits):
     test = digits[1][:NUM_IMAGES]
     plain = evaluation.evaluate(model, test)[1]

@@ -16,9 +16,9 @@ from scipy import ndimage
 from study.data import NO_DIGIT
 
 from . import strokes
+from .empty_paper import fold, noise, ruled_paper, shadow, table_edge, texture
 from .kinds import numbered
 from .letters import letter, sign, written_letter
-from .surfaces import fold, noise, ruled_paper, shadow, table_edge, texture
 
 SIZE = strokes.SIZE
 HEARTS = (

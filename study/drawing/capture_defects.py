@@ -72,7 +72,7 @@ def as_jpeg(digit: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
-DEGRADATIONS = (
+DEFECTS = (
     as_it_is,
     shrunk,
     in_a_corner,
