@@ -32,7 +32,7 @@ def run_make(folder: Path, *arguments: str, **environment: str) -> subprocess.Co
     return subprocess.run(
         ["make", *arguments],
         cwd=folder,
-        env=os.environ | environment,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | environment,
         capture_output=True,
         text=True,
     )
