@@ -23,6 +23,8 @@ from study import data
 
 # On every processor alike; a test of bfloat16 asks for it.
 os.environ["STUDY_PRECISION"] = "float32"
+# One process a search, unless a test asks for more: tests of two processes share the cores.
+os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 
 @pytest.fixture(scope="session")

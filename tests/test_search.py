@@ -303,6 +303,7 @@ if __name__ == "__main__":
     runs = search.search(
         {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}, train[:2000], train[2000:2500],
         study="killed", runs_dir=sys.argv[2], network=CNN, batch_size=64, num_epochs=2,
+        num_workers=2,
     )
     runs.drop(columns=["seconds", "folder"]).to_csv(sys.argv[3])
 """
