@@ -82,17 +82,18 @@ def accuracy_by_minute(runs: dict[str, pd.DataFrame], title: str) -> plt.Figure:
 
 
 def refusal(
-    curves: dict, digits_refused: np.ndarray, chosen: float, examples: dict, title: str
+    curves: dict, digits_refused: np.ndarray, refused: float, examples: dict, title: str
 ) -> plt.Figure:
     """Draw what share of each kind of non-digit is refused (a curve each) at each rising share of
-    digits refused, and ten examples (N, 28, 28) of each name.
+    digits refused, the share ``refused`` at a threshold of 0.5, and ten examples (N, 28, 28) of
+    each name.
     """
     heights = [4.3, 0.8 * len(examples)]
     options = {"height": 0.6 + sum(heights), "height_ratios": heights}
     figure, (ax, table) = style.canvas(2, 1, title=title, **options)
     for (kind, values), look in zip(curves.items(), style.LOOKS, strict=False):
         ax.plot(100 * digits_refused, 100 * values, label=kind, **look)
-    ax.axvline(100 * chosen, color="black", lw=1.5, label="chosen")
+    ax.axvline(100 * refused, color="black", lw=1.5, label="threshold 0.5")
     lowest = 100 * min(values.min() for values in curves.values())
     ax.set(xlabel="digits refused (%)", ylabel="non-digits refused (%)")
     ax.set_ylim(max(0, 10 * np.floor(lowest / 10 - 1)), 101)  # below it, room for the legend
