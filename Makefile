@@ -19,8 +19,8 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 define say_minutes
 	@$(BIN)/python -c 'from study import device; \
 		fast = device.fast_precision(device.default_device()) != device.torch.float32; \
-		print("   On two cores,", "$(1): this machine is fast in bfloat16." if fast \
-			else "$(2): this machine trains in float32, as it is not fast in bfloat16.")'
+		print("   On two cores,", "$(1): this machine has fast bfloat16." if fast \
+			else "$(2): this machine trains in float32, as it has no fast bfloat16.")'
 endef
 
 # Execute the notebooks $(1) in place, one after the other.
@@ -35,7 +35,7 @@ endef
 .PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-folds tensorboard clean
 
 help:
-	@echo "make run          train everything but the augmented and robust networks: execute the notebooks in place"
+	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
 	@echo "make long         train the augmented and robust networks and the recurrent ones of notebook 6 (hours; resumable)"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make page         write docs/draw.html, the page that needs no server, from its model"

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 # Mean and standard deviation of all pixels of the training images, after division by 255.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *values, **named
 
 
 class Network(nn.Module):
@@ -42,12 +43,14 @@ class Network(nn.Module):
         model = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         bound = signature.bind_partial(model, *values, **named)
+        variadic = [p.name for p in signature.parameters.values() if p.kind in VARIADIC]
+        if any(bound.arguments.pop(name, None) for name in variadic):
+            raise TypeError(f"{cls.__name__} must name every argument of __init__")
         bound.apply_defaults()
         model.arguments = {
-            name: bound.arguments[name]
-            for name, parameter in list(signature.parameters.items())[1:]  # the first is self
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            and name in bound.arguments
+            name: value
+            for name, value in list(bound.arguments.items())[1:]  # the first is self
+            if name not in variadic
         }
         return model
 

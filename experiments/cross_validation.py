@@ -27,6 +27,7 @@ from network import Network
 from study import data, evaluation, search, statistics
 from study.distillation import soft_labels
 from study.files import write_whole
+from study.workers import default_number
 
 ROOT = Path(__file__).parent.parent
 NUM_FOLDS, SEED, NUM_VIEWS = 5, 0, 4
@@ -181,8 +182,8 @@ def _run(trials: list[str], arguments: argparse.Namespace) -> None:
         keys = [(arguments.split, trial, fold) for fold in arguments.folds or range(NUM_FOLDS)]
         jobs += [Job(*key, *how, left_out) for key in keys]
     one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    workers = search.default_workers()
-    with ProcessPoolExecutor(workers, get_context("spawn"), **one_thread) as pool:
+    num_workers = default_number()
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), **one_thread) as pool:
         futures = {pool.submit(job.classify): job for job in jobs}
         try:
             for future in as_completed(futures):

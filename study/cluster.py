@@ -20,12 +20,13 @@ from distributed import Client, Future, KilledWorker, WorkerPlugin, as_completed
 from tqdm import tqdm
 
 from study import runs
+from study.code_hash import check_imported
 from study.data import Digits
 from study.device import fast_precision
 from study.runs import Run
 
 logger = logging.getLogger("distributed.study")  # appears in the log of a worker
-LOST = "several workers were lost while they trained it, perhaps for want of memory or time"
+LOST = "several workers were lost while training it, perhaps because they ran out of memory"
 
 
 class ClusterError(RuntimeError):
@@ -51,9 +52,11 @@ def train_all(
         ClusterError: no worker computes as this process does, or the scheduler was lost.
     """
     needed = {(r.network.__module__, r.network.__name__): told for r, told in jobs.values()}
-    name = f"study-{runs.digest([told for _, told in jobs.values()])}"
+    name = f"study-{runs.digest([told for _, told in jobs.values()])}-{client.id}"
     futures: set[Future] = set()
     try:
+        for left in client.run_on_scheduler(_find_left_behind()):
+            client.unregister_worker_plugin(left)
         _look_around(client, needed)
         client.register_plugin(_gate(needed, (train, valid)), name=name)
         train_one, lost = _function_for_workers(name, tensorboard), []
@@ -143,6 +146,7 @@ def problem(needed: dict[tuple[str, str], dict], num_threads: int) -> str:
         return f"has --nthreads {num_threads} (needed: 1)"
     for (module, network), identity in needed.items():
         network = getattr(importlib.import_module(module), network)
+        check_imported(network)  # a worker may live for longer than its code stays on disk
         device, precision = identity["device"], identity["precision"]
         has = runs.environment(network, device, precision)
         if precision == "bfloat16":  # which it may compute slowly, and otherwise
@@ -156,6 +160,16 @@ def unpacked(packed: bytes) -> tuple[Digits, Digits | None]:
     """In a worker: return the training and validation images."""
     arrays = pickle.loads(gzip.decompress(packed))
     return tuple(part and Digits(*map(torch.from_numpy, part)) for part in arrays)
+
+
+def _find_left_behind() -> Callable:
+    """Return what finds, in the scheduler, the plugins of searches whose process has ended."""
+
+    def find(dask_scheduler) -> list[str]:
+        ours = [name for name in dask_scheduler.worker_plugins if name.startswith("study-")]
+        return [name for name in ours if not name.endswith(tuple(dask_scheduler.clients))]
+
+    return find
 
 
 def _look_around(client: Client, needed: dict[tuple[str, str], dict]) -> None:

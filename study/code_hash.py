@@ -9,6 +9,7 @@ import dis
 import hashlib
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -23,7 +24,7 @@ ALWAYS = "*"  # stands for statements of a module that define no name, such as a
 
 
 class CodeError(RuntimeError):
-    """The code of a network cannot be told from its file; the message says what to do."""
+    """A network's code cannot be matched to its file; the message says what to do."""
 
 
 def code_hash(network: type) -> str:
@@ -89,13 +90,17 @@ def check_imported(network: type) -> None:
             continue
         tree, wanted = _bare(path), files[path]
         body = [s for s in tree.body if wanted is None or wanted.keys() & dict(_definitions(s))]
-        if name := _difference(body, module, _functions(compile(tree, path, "exec"))):
+        functions = _functions(compile(path.read_bytes(), path, "exec"))
+        if name := _difference(body, module, functions):
             raise CodeError(
                 f"{name} in memory is not what {path.name} says. If the file was edited, restart "
                 "the kernel; if it was changed in a notebook, put the change into the file."
             )
     if getattr(sys.modules[network.__module__], network.__name__, None) is not network:
-        raise CodeError(f"{file.name} was imported again since: restart the kernel.")
+        raise CodeError(
+            f"{file.name} has been imported again since, or {network.__name__} is not at its top "
+            "level: restart the kernel, or move the class."
+        )
 
 
 def _file_of(network: type) -> Path:
@@ -141,7 +146,7 @@ def _imports(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
 
 def _bare(path: Path) -> ast.Module:
     """Return a module's syntax tree without docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_bytes(), path)
     for node in ast.walk(tree):
         is_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if is_documented and ast.get_docstring(node) is not None:
@@ -161,11 +166,16 @@ def _definitions(statement: ast.stmt) -> Iterator[tuple[str, ast.stmt]]:
     elif isinstance(statement, ast.FunctionDef | ast.ClassDef):
         yield statement.name, statement
     elif isinstance(statement, ast.Assign | ast.AnnAssign):
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                yield node.id, statement
+        for name in _stored(statement) or [ALWAYS]:  # as of "table[0] = 1"
+            yield name, statement
     elif not isinstance(statement, ast.Pass):
         yield ALWAYS, statement
+
+
+def _stored(statement: ast.stmt) -> list[str]:
+    """Return the names that a statement, or what is nested in it, sets."""
+    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return [node.id for node in names if isinstance(node.ctx, ast.Store)]
 
 
 def _dump(node) -> str:
@@ -193,6 +203,9 @@ def _functions(code: CodeType) -> dict[str, list[CodeType]]:
 def _difference(body: list[ast.stmt], owner, functions: dict[str, list[CodeType]]) -> str | None:
     """Return the first name that a module or class in memory does not have as ``body`` says."""
     here = vars(owner)
+    fields = here.get("__dataclass_fields__", {})  # a dataclass may move its defaults there
+    here = {name: field.default for name, field in fields.items()} | here
+    stored = Counter(name for statement in body for name in _stored(statement))
     for statement in body:
         for name, _ in _definitions(statement):
             value = here.get(name)
@@ -200,13 +213,13 @@ def _difference(body: list[ast.stmt], owner, functions: dict[str, list[CodeType]
                 if inner := _difference(statement.body, value, functions):
                     return f"{name}.{inner}"
             elif isinstance(statement, ast.FunctionDef):
-                if not _is_one_of(value, functions.get(_qualified(owner, name), [])):
+                if not _is_function(value, statement, functions.get(_qualified(owner, name), [])):
                     return name
-            elif isinstance(statement, ast.Assign) and (
-                value != _constants(statement).get(name, value)
-            ):
+            elif name not in here or stored[name] > 1 or _is_member(value, owner):
+                continue  # set elsewhere, too
+            elif value != _constants(statement).get(name, value):
                 return name
-    if isinstance(owner, type) and "__dataclass_fields__" not in here:  # a dataclass adds methods
+    if any(base.__module__.startswith("torch.") for base in getattr(owner, "__mro__", ())):
         told = {name for statement in body for name, _ in _definitions(statement)}
         return next((n for n in here if n not in told and isinstance(here[n], FunctionType)), None)
     return None
@@ -216,12 +229,37 @@ def _qualified(owner: ModuleType | type, name: str) -> str:
     return f"{owner.__qualname__}.{name}" if isinstance(owner, type) else name
 
 
-def _is_one_of(value, codes: list[CodeType]) -> bool:
-    """Return whether a function in memory, without its decorators, has one of these codes."""
+def _is_member(value, owner: ModuleType | type) -> bool:
+    """Return whether a value is a member of the enumeration in which it stands."""
+    return isinstance(owner, type) and isinstance(value, owner)
+
+
+def _is_function(value, statement: ast.FunctionDef, codes: list[CodeType]) -> bool:
+    """Return whether a function in memory, without its decorators, is as the file says."""
     function = inspect.unwrap(getattr(value, "fget", None) or getattr(value, "func", value))
     if not isinstance(function, FunctionType):  # missing, or what a decorator made of it
         return value is not None and not isinstance(function, BuiltinFunctionType)
-    return any(_steps(function.__code__) == _steps(code) for code in codes)
+    if any(_steps(function.__code__) == _steps(code) for code in codes):
+        told, named = statement.args, function.__kwdefaults__ or {}
+        if len(told.defaults) != len(function.__defaults__ or ()):
+            return False
+        pairs = [*zip(told.defaults, function.__defaults__ or (), strict=True)]
+        pairs += [
+            (node, named.get(one.arg))
+            for one, node in zip(told.kwonlyargs, told.kw_defaults, strict=True)
+            if node is not None
+        ]
+        return all(_literal(node, default) == default for node, default in pairs)
+    # A decorator may hide the function that it was given.
+    return bool(statement.decorator_list) and function.__module__ != "__main__"
+
+
+def _literal(node: ast.expr, otherwise):
+    """Return the value of a literal; ``otherwise`` where it has to be computed."""
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return otherwise
 
 
 def _steps(code: CodeType) -> list:
@@ -233,15 +271,14 @@ def _steps(code: CodeType) -> list:
     ]
 
 
-def _constants(statement: ast.Assign) -> dict[str, object]:
+def _constants(statement: ast.stmt) -> dict[str, object]:
     """Return the numbers and texts that a statement such as ``a, b = 1, 2`` assigns, by name."""
-    try:
-        value = ast.literal_eval(statement.value)
-    except (ValueError, TypeError):  # it has to be computed
-        return {}
-    target = statement.targets[0]
-    pairs = (
-        zip(target.elts, value, strict=True) if isinstance(target, ast.Tuple) else [(target, value)]
-    )
+    value = _literal(statement.value, None) if hasattr(statement, "value") else None
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    target = statement.target if isinstance(statement, ast.AnnAssign) else target
+    pairs = [(target, value)]
+    if isinstance(target, ast.Tuple) and isinstance(value, tuple):
+        starred = any(isinstance(one, ast.Starred) for one in target.elts)
+        pairs = [] if starred else zip(target.elts, value, strict=False)
     plain = (int, float, str, tuple)  # what is filled later, such as a list, may differ
     return {t.id: v for t, v in pairs if isinstance(t, ast.Name) and isinstance(v, plain)}

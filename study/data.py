@@ -7,6 +7,7 @@ to index than any loader of single files.
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def writers(root: str | Path = "data") -> tuple[pd.DataFrame, pd.DataFrame]:
         table = pd.read_csv(path)
         if len(table) != NUM_TRAIN + NUM_TEST:
             raise ValueError(f"it has {len(table)} rows")
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
             f"{path} is damaged or missing: restore it with `git restore {path}`."
         ) from error

@@ -17,9 +17,8 @@ import json
 import re
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -28,7 +27,7 @@ import torch
 
 from network import Network
 from study import monitoring, weights
-from study.code_hash import code_hash
+from study.code_hash import CodeError, check_imported, code_hash
 from study.data import Digits
 from study.device import where_to_train
 from study.training import Settings, train_network
@@ -64,6 +63,10 @@ class Run:
         values = {name: weights.plain(value, name) for name, value in values.items()}
         told = {field.name for field in fields(Settings)}
         taken = list(inspect.signature(network.__init__).parameters)[1:]
+        if both := told & set(taken):
+            raise ValueError(
+                f"{network.__name__} has an argument {min(both)!r}, as fit has: rename it"
+            )
         if unknown := values.keys() - told - set(taken):
             names = ", ".join([*taken, *sorted(told)])
             raise ValueError(f"unknown setting {min(unknown)!r}; {network.__name__} has {names}")
@@ -120,12 +123,9 @@ def train(
     Returns:
         The run's files by name, for the caller to write; or why it failed.
     """
-    if imported_code(run.network) != identity["code"]:
-        return "the code was changed while the search began; search again"
     keep_freed_memory()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            log_dir = Path(folder) if tensorboard else None
+        with tempfile.TemporaryDirectory() if tensorboard else nullcontext() as log_dir:
             model, history, result = train_network(
                 *(run.network, run.arguments, train, valid),
                 device=identity["device"],
@@ -135,14 +135,15 @@ def train(
             )
             if tensorboard:
                 monitoring.log_settings(log_dir, asdict(run.settings) | run.arguments, result)
-            log = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-    except OSError as error:
-        return (
-            f"the TensorBoard log could not be written to {tempfile.gettempdir()} ({error}): make "
-            "room there, or set TMPDIR to another folder, or search with tensorboard=False"
-        )
+            log = {p.name: p.read_bytes() for p in Path(log_dir).iterdir()} if log_dir else {}
     except Exception as error:  # whatever a network of yours may raise
-        return f"{type(error).__name__}: {error}"
+        hint = ""
+        if tensorboard and isinstance(error, OSError):
+            hint = (
+                " (if the TensorBoard log could not be written: make room in the temporary folder, "
+                "or set TMPDIR to another one, or search with tensorboard=False)"
+            )
+        return f"{type(error).__name__}: {error}{hint}"
     finally:
         return_freed_memory()
     told = asdict(run.settings) | {"num_images": len(train)}
@@ -165,8 +166,14 @@ def environment(network: type[Network], device: str | None, precision: str | Non
     }
 
 
-# What a worker has imported when it is asked for the first time; a later edit does not change it.
-imported_code = cache(code_hash)
+def code_problem(network: type[Network], code: str) -> str:
+    """Return why the code that this process has imported is not that of a hash, or ""."""
+    try:
+        check_imported(network)
+    except CodeError as error:
+        return str(error)
+    same = code_hash(network) == code
+    return "" if same else "the code was changed while the search was starting; search again"
 
 
 def _is_same(value, default) -> bool:

@@ -1,40 +1,30 @@
 """Train many: every combination of a grid, several at once, each kept on disk (see ``runs``)."""
 
-import os
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import joblib
 import numpy as np
 import pandas as pd
-import psutil
 import torch
-from loky import ProcessPoolExecutor
 from torch import nn
 from tqdm import tqdm
 
 from study import runs as kept_runs
-from study import weights
+from study import weights, workers
 from study.code_hash import check_imported
 from study.data import Digits, fingerprint
-from study.device import default_device
 from study.runs import Run, RunError
 from study.training import Settings
+from study.workers import Outcome
 
 if TYPE_CHECKING:
     from distributed import Client
 
 Job = tuple[Run, dict]  # a run and its identity
-Outcome = dict[str, bytes] | str  # the files of a run by name, or why it failed
-_digits: tuple[Digits, Digits | None]  # in a worker: what it trains on
 
 
 class NoneConverged(RuntimeError):
@@ -74,7 +64,7 @@ def search(
         device, precision: see ``training.fit``.
         retrain: train all of them again.
         tensorboard: write a TensorBoard log for each run.
-        settings: settings that all runs share.
+        settings: settings that all runs share, where the grid does not say otherwise.
 
     Returns:
         ``name`` of the grid, where grids have names; the settings of ``grid``; then ``status``
@@ -100,7 +90,8 @@ def search(
 
         trained = cluster.train_all(client, waiting, train, valid, tensorboard)
     else:
-        trained = _train_here(waiting, train, valid, tensorboard, num_workers)
+        num_workers = num_workers or workers.default_number(device)
+        trained = workers.train_all(waiting, train, valid, tensorboard, num_workers)
     kept = [folder for folder in jobs if folder not in waiting]
     shown = {"desc": study, "unit": "run", "file": sys.stdout, "disable": not progress}
     bar = tqdm(total=len(jobs), initial=len(kept), **shown)
@@ -110,7 +101,7 @@ def search(
         folder, reason = next(iter(failed.items()))
         raise RunError(
             f"{len(failed)} of {len(jobs)} runs failed, and the others are kept. "
-            f"{_told(points[folders.index(folder)], settings)}: {reason}"
+            f"{_told(settings | points[folders.index(folder)][1])}: {reason}"
         )
     return _table(points, folders, _columns(grid))
 
@@ -123,15 +114,14 @@ def _has_names(grid: dict) -> bool:
     )
 
 
-def _points(grid: dict | dict[str, dict]) -> list[dict]:
+def _points(grid: dict | dict[str, dict]) -> list[tuple[str | None, dict]]:
     """Return every combination of each grid, with the name of the grid where it has one."""
     from sklearn.model_selection import ParameterGrid  # takes a second, in each worker too
 
     points = []
     for name, one in grid.items() if _has_names(grid) else [(None, grid)]:
         lists = {k: list(v) if isinstance(v, list | np.ndarray) else [v] for k, v in one.items()}
-        named = {} if name is None else {"name": name}
-        points += [named | point for point in ParameterGrid(lists)]
+        points += [(name, point) for point in ParameterGrid(lists)]
     return points
 
 
@@ -139,11 +129,11 @@ def _columns(grid: dict | dict[str, dict]) -> list[str]:
     """Return the settings of a grid, or of all grids, in their order."""
     if not _has_names(grid):
         return list(grid)
-    return ["name", *dict.fromkeys(setting for one in grid.values() for setting in one)]
+    return list(dict.fromkeys(setting for one in grid.values() for setting in one))
 
 
 def _jobs(
-    points: list[dict],
+    points: list[tuple[str | None, dict]],
     settings: dict,
     train: Digits,
     valid: Digits | None,
@@ -152,23 +142,23 @@ def _jobs(
     precision: str | None,
 ) -> tuple[list[Path], dict[Path, Job]]:
     """Return the folder of each point, and what has to be in each folder."""
-    runs = [Run.of(settings | {k: v for k, v in p.items() if k != "name"}) for p in points]
+    runs = [Run.of(settings | point) for _, point in points]
     for network in {run.network for run in runs}:
         check_imported(network)
     data_hash, folders, jobs, seen = fingerprint(train, valid), [], {}, set()
-    for point, run in zip(points, runs, strict=True):
+    for (name, point), run in zip(points, runs, strict=True):
         identity = run.identity(data_hash, device, precision)
         folder = place / kept_runs.folder_name(identity)
-        if (folder, point.get("name")) in seen:  # two equal rows could not be told apart
-            raise ValueError(f"the grid has the same run twice: {_told(point, {})}")
-        seen.add((folder, point.get("name")))
+        if (folder, name) in seen:  # two equal rows could not be told apart
+            raise ValueError(f"the grid has the same run twice: {_told(point)}")
+        seen.add((folder, name))
         folders.append(folder)
         jobs[folder] = run, identity
     return folders, jobs
 
 
 def _check(jobs: dict[Path, Job], num_images: int) -> int:
-    """Try every network once with each batch size; return the bytes that all runs will take."""
+    """Try every network once with each batch size; return the bytes of all weights files."""
     sizes: dict[str, int] = {}
     total = 0
     for run, _ in jobs.values():
@@ -177,78 +167,6 @@ def _check(jobs: dict[Path, Job], num_images: int) -> int:
             sizes[key] = run.check(num_images)
         total += sizes[key]
     return total
-
-
-def default_workers() -> int:
-    """Return how many runs train at once: one a physical core, or one on an accelerator."""
-    if default_device().type != "cpu":
-        return 1
-    return joblib.cpu_count(only_physical_cores=True)
-
-
-def _train_here(
-    jobs: dict[Path, Job],
-    train: Digits,
-    valid: Digits | None,
-    tensorboard: bool,
-    num_workers: int | None,
-) -> Iterator[tuple[Path, Outcome]]:
-    """Train on this machine; yield each run's folder and files as it ends.
-
-    Where a process is ended from outside, which ends the others beside it, all runs that are left
-    are trained one after another, so that each has the memory to itself and costs itself alone.
-    """
-    num_workers, left = num_workers or default_workers(), dict(jobs)
-    try:
-        for folder, outcome in _train_in_new_processes(
-            jobs, train, valid, tensorboard, num_workers
-        ):
-            del left[folder]
-            yield folder, outcome
-    except BrokenProcessPool:
-        for folder, job in left.items():
-            try:
-                yield from _train_in_new_processes({folder: job}, train, valid, tensorboard, 1)
-            except BrokenProcessPool:
-                yield folder, "its process was ended from outside, perhaps for want of memory"
-
-
-def _train_in_new_processes(
-    jobs: dict[Path, Job], train: Digits, valid: Digits | None, tensorboard: bool, num_workers: int
-) -> Iterator[tuple[Path, Outcome]]:
-    """Train several runs at once. joblib would train a single one here, with what was imported."""
-    if not jobs:
-        return
-    # As arrays: a tensor that is a part of another would be pickled with all of it.
-    arrays = [p and (p.images.numpy(), p.labels.numpy()) for p in (train, valid)]
-    executor = ProcessPoolExecutor(
-        min(num_workers, len(jobs)), initializer=_begin_worker, initargs=(os.getpid(), arrays)
-    )
-    futures = {executor.submit(_train, *job, tensorboard): f for f, job in jobs.items()}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-            del futures[future]
-    finally:  # where some are left, nobody will collect them
-        executor.shutdown(kill_workers=bool(futures))
-
-
-def _begin_worker(parent: int, arrays: list) -> None:
-    """In a worker: take the images, and end when the process that searches ends."""
-    global _digits
-    _digits = tuple(p and Digits(*map(torch.from_numpy, p)) for p in arrays)
-
-    def follow() -> None:  # on Windows, a process keeps the number of a parent that has ended
-        while os.getppid() == parent and psutil.pid_exists(parent):
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _train(run: Run, identity: dict, tensorboard: bool) -> Outcome:
-    """In a worker: train a run; an error costs this run alone."""
-    return kept_runs.train(run, identity, *_digits, tensorboard)
 
 
 def _keep_all(
@@ -280,12 +198,15 @@ def _best_so_far(results: list[dict], num_kept: int) -> str:
     return ""
 
 
-def _table(points: list[dict], folders: list[Path], columns: list[str]) -> pd.DataFrame:
+def _table(
+    points: list[tuple[str | None, dict]], folders: list[Path], columns: list[str]
+) -> pd.DataFrame:
     rows = [
-        {name: _readable(point.get(name)) for name in columns}
+        ({} if name is None else {"name": name})
+        | {setting: _readable(point.get(setting)) for setting in columns}
         | kept_runs.read_result(folder)
         | {"folder": folder.as_posix()}
-        for point, folder in zip(points, folders, strict=True)
+        for (name, point), folder in zip(points, folders, strict=True)
     ]
     table = pd.DataFrame(rows)
     return table.astype({"best_epoch": "Int64"}) if "best_epoch" in table else table
@@ -298,9 +219,9 @@ def _readable(value):
     return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value
 
 
-def _told(point: dict, settings: dict) -> str:
+def _told(settings: dict) -> str:
     """Return the settings of a run as a text, such as "network CNN, lr 0.01"."""
-    return ", ".join(f"{name} {_readable(value)}" for name, value in (settings | point).items())
+    return ", ".join(f"{name} {_readable(value)}" for name, value in settings.items())
 
 
 def best(runs: pd.DataFrame, by: str) -> pd.Series:
@@ -308,7 +229,10 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
 
     Raises:
         NoneConverged: every run diverged.
+        ValueError: ``by`` is no loss.
     """
+    if by not in ("valid_loss", "train_loss"):
+        raise ValueError(f"by must be 'valid_loss' or 'train_loss', got {by!r}")
     finished = runs[runs["status"] == "finished"]
     if finished.empty:
         raise NoneConverged(

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,10 +36,9 @@ DIVERGED = 2 * math.log(NUM_DIGITS)
 
 
 def _strengths(values: dict) -> dict:
-    try:
-        Augmentation(**values)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    if unknown := values.keys() - {field.name for field in fields(Augmentation)}:
+        raise ValueError(f"has no strength {min(unknown)!r}")
+    Augmentation(**values)
     return values
 
 
@@ -113,8 +113,8 @@ class Settings:
                     copy.deepcopy(model).train()(image)
             except ValueError as error:
                 raise ValueError(
-                    f"batch_size {self.batch_size} leaves the last of {num_images} images alone in "
-                    f"a batch, which batch normalisation cannot learn from ({error})"
+                    f"batch_size {self.batch_size} leaves a batch of a single one of {num_images} "
+                    f"images, which batch normalisation cannot learn from ({error})"
                 ) from error
 
 
@@ -124,8 +124,9 @@ def _in_a_line(name: str, error: dict) -> str:
         return f"setting {name!r} is missing"
     if error["type"] == "unexpected_keyword_argument":
         return f"unknown setting {name!r}"
-    reason = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-    return f"{name} {reason}, got {error['input']!r}"
+    if error["type"] == "value_error":  # it says what it got
+        return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{name} {error['msg'].replace('Input should be', 'must be')}, got {error['input']!r}"
 
 
 def fit(

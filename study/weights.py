@@ -121,7 +121,7 @@ def halve(content: bytes, images: torch.Tensor) -> bytes:
 
 
 def version(model: nn.Module) -> str:
-    """Return 12 digits that stand for a network and its weights, and for nothing else."""
+    """Return 12 hexadecimal digits that stand for a network and its weights alone."""
     digest = hashlib.sha256(type(model).__name__.encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} ".encode())

@@ -79,6 +79,7 @@ def edit(clone: Path, file: str, old: str, new: str) -> None:
     [
         ("mine.py", "(self.layers(images))", "(0 * self.layers(images))"),
         ("mine.py", "RATE = 0.1", "RATE = 0.2"),
+        ("mine.py", "RATE = 0.1", "RATE = 0.1\nTABLE = [1]\nTABLE[0] = 2"),
         ("mine.py", "import torch\n", "import torch\n\ntorch.set_flush_denormal(True)\n"),
         ("helper.py", "flatten(1)", "flatten(1) * 2"),
         ("shapes.py", "28", "14"),
@@ -206,8 +207,11 @@ CELLS = {
     "network.DeepCNN.forward = print": "fine",  # another network
     "edit('helper.py', '(1)', '(1) + 1')": "flat in memory",
     "edit('mine.py', '0.1', '0.2')": "RATE in memory",
+    "edit('mine.py', 'bias: bool = True', 'bias: bool = False')": "Mine.__init__ in memory",
+    "edit('study/training.py', 'weight_decay: NonNegativeFloat = 0.0', "
+    "'weight_decay: NonNegativeFloat = 0.1')": "Settings.weight_decay in memory",
     "edit('mine.py', 'import torch', '# A comment\\nimport torch, math')": "fine",
-    "old = mine.Mine; importlib.reload(mine); chosen = old": "mine.py was imported again",
+    "old = mine.Mine; importlib.reload(mine); chosen = old": "mine.py has been imported again",
     "class Cell(network.Network): pass\nchosen = Cell": "put it in a file of its own",
 }
 KERNEL = """
@@ -215,12 +219,12 @@ import importlib, os, sys
 from pathlib import Path
 from study.code_hash import check_imported, CodeError
 import mine, network, helper, rnns
-from study import evaluation
+from study import evaluation, training
 def edit(file, old, new):
     text = Path(file).read_text()
     Path(file).write_text(text.replace(old, new, 1))
 mine.Mine().eval()(network.torch.zeros(1, 1, 28, 28))
-before = {file: Path(file).read_text() for file in ("helper.py", "mine.py")}
+before = {file: Path(file).read_text() for file in ("helper.py", "mine.py", "study/training.py")}
 for cell in CELLS:
     if os.fork() == 0:
         chosen = mine.Mine

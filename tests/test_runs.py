@@ -122,7 +122,7 @@ class Restless(Network):
 class Variadic(Network):
     """Takes arguments without a name."""
 
-    def __init__(self, *sizes):
+    def __init__(self, *sizes, **options):
         super().__init__()
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
 
@@ -136,7 +136,7 @@ class Variadic(Network):
         ({"network": Restless}, 600, "Restless with {} cannot be kept in a file"),
         ({"hidden_size": -1}, 600, "CNN with .* cannot be made"),
         ({"batch_size": 601}, 600, "batch_size must be at most the 600 images"),
-        ({"network": DeepCNN}, 641, "batch_size 64 leaves the last of 641 images alone"),
+        ({"network": DeepCNN}, 641, "batch_size 64 leaves a batch of a single one of 641"),
         ({"network": DeepCNN, "batch_size": 1}, 600, "batch_size 1 leaves"),
     ],
 )
@@ -152,14 +152,31 @@ def test_a_last_batch_of_one_is_fine_where_a_network_can_normalise_it():
     assert Run.of(SETTINGS | {"network": GRU, "hidden_size": 8}).check(641) > 0
 
 
-def test_a_network_with_unnamed_arguments_is_made_without_them():
-    run = Run.of(SETTINGS | {"network": Variadic})
-    assert run.check(600) > 0 and run.arguments == {}
+def test_arguments_without_a_name_would_be_forgotten():
+    assert Variadic().arguments == {}
+    for values, named in (((8,), {}), ((), {"dropout": 0.1})):
+        with pytest.raises(TypeError, match="Variadic must name every argument of __init__"):
+            Variadic(*values, **named)
 
 
-def test_changed_code_is_refused_in_a_worker(few):
-    said = runs.train(Run.of(SETTINGS), identity() | {"code": "of another time"}, *few, False)
-    assert said == "the code was changed while the search began; search again"
+class Seeded(Network):
+    """Has an argument that fit has, too."""
+
+    def __init__(self, seed: int = 1):
+        super().__init__()
+
+
+def test_an_argument_that_fit_has_too_is_refused():
+    with pytest.raises(ValueError, match="Seeded has an argument 'seed', as fit has: rename it"):
+        Run.of(SETTINGS | {"network": Seeded})
+
+
+def test_changed_code_is_refused_in_a_worker(monkeypatch):
+    assert runs.code_problem(CNN, identity()["code"]) == ""
+    said = runs.code_problem(CNN, "of another time")
+    assert said == "the code was changed while the search was starting; search again"
+    monkeypatch.setattr(CNN, "forward", lambda self, images: images)
+    assert "CNN.forward in memory is not" in runs.code_problem(CNN, identity()["code"])
 
 
 def test_a_network_that_fails_is_told_and_raises_nothing(few, monkeypatch):
@@ -285,7 +302,7 @@ print(runs.train(run, run.identity("data", None, None), train, None, True))
 def test_no_room_for_the_log_is_said_in_a_sentence():
     command = [sys.executable, "-c", NO_ROOM, ROOT / "data"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "the TensorBoard log could not be written" in ended.stdout, ended.stderr
+    assert "if the TensorBoard log could not be written" in ended.stdout, ended.stderr
     assert "TMPDIR" in ended.stdout
 
 

@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import ROOT
 from network import CNN, DeepCNN
 from rnns import GRU, RNN
-from study import device, evaluation, runs, weights
+from study import device, evaluation, runs, weights, workers
 from study import search as grid_search
 from study.runs import RunError
 
@@ -55,7 +55,7 @@ def trainings(monkeypatch):
             names.append(folder.name)
             yield folder, runs.train(*job, train, valid, tensorboard)
 
-    monkeypatch.setattr(grid_search, "_train_here", here)
+    monkeypatch.setattr(workers, "train_all", here)
     return names
 
 
@@ -134,9 +134,7 @@ def test_data_and_code_are_part_of_the_key(search, trainings, few, tmp_path, mon
     grid = {"lr": 0.01, "batch_size": 64, "network": CNN}
     grid_search.search(grid, few[0][:500], few[1], **short)
     assert len(trainings) == 2
-    for module in (runs, sys.modules["study.runs"]):
-        monkeypatch.setattr(module, "code_hash", lambda network: "changed")
-    monkeypatch.setattr(runs, "imported_code", lambda network: "changed")
+    monkeypatch.setattr(runs, "code_hash", lambda network: "changed")
     search({"lr": 0.01, "batch_size": 64})
     assert len(trainings) == 3
 
