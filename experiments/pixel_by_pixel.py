@@ -21,12 +21,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from experiments.machine import machine
 from network import Normalize
 from rnns import MinimalGRU
 from study import data, evaluation
 from study.device import fast_precision
 from study.files import write_whole
+from study.machine import machine
 from study.runs import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent

@@ -36,11 +36,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from experiments.machine import machine, markdown
+from experiments.machine import markdown
 from network import CNN, DeepCNN, Normalize
 from rnns import GRU, LSTM, RNN, BiLSTM
 from study import data, evaluation, plots, training
 from study.device import default_device, fast_precision
+from study.machine import machine
 from study.runs import keep_freed_memory
 
 CPU = torch.device("cpu")

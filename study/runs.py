@@ -1,10 +1,11 @@
 """One run: what determines it, training it, keeping it on disk.
 
 A kept run lies in ``runs/STUDY/RUN/``: ``model.pt`` (weights), ``history.csv`` (one row an epoch),
-``settings.json`` (what determined it, and how it ended) and its TensorBoard log. RUN ends with a
-hash of what determines the result: the settings that are not the defaults, data, code, version of
-torch, device and precision. Two kinds of processors may share it, and still differ in the last
-digits.
+``settings.json`` (what determined it, where it was trained, and how it ended), ``judged.json`` (its
+answers to sets of images that it was judged on) and its TensorBoard log. RUN ends with a hash of
+what determines the result: the settings that are not the defaults, data, code, version of torch,
+device and precision. Two kinds of processors may share it, and still differ in the last digits. A
+run that comes from the record (see ``record``) has no weights.
 
 joblib.Memory was considered: it knows a call by the source of the one function that it wraps, so
 a changed network would give old results, and it keeps pickles where a reader wants a CSV.
@@ -30,6 +31,7 @@ from study import monitoring, weights
 from study.code_hash import CodeError, check_imported, code_hash
 from study.data import Digits
 from study.device import where_to_train
+from study.machine import machine
 from study.training import Settings, train_network
 
 NAME_LENGTH = 100  # characters of the settings in the name of a folder
@@ -107,8 +109,10 @@ class Run:
         signature = inspect.signature(self.network.__init__).parameters.values()
         defaults |= {parameter.name: parameter.default for parameter in signature}
         chosen = asdict(self.settings) | self.arguments
-        changed = {name: v for name, v in chosen.items() if not _is_same(v, defaults[name])}
-        told = {"network": self.network.__name__, "settings": _canonical(changed)}
+        changed = {
+            name: _canonical(v) for name, v in chosen.items() if not _is_same(v, defaults[name])
+        }
+        told = {"network": self.network.__name__, "settings": changed}
         return told | {"data": data_hash} | environment(self.network, device, precision)
 
 
@@ -148,10 +152,13 @@ def train(
         return_freed_memory()
     told = asdict(run.settings) | {"num_images": len(train)}
     packed = weights.pack(model, hyperparameters=told, seed=run.settings.seed, history=history)
+    where = machine()
+    ended = {"processor": where["processor"], "day": where["day"]}
+    ended |= {"weights": weights.version(model), "result": result}
     return log | {
         "model.pt": packed,
         "history.csv": history.to_csv(index=False).encode(),
-        "settings.json": json.dumps(identity | {"result": result}, indent=2).encode(),
+        "settings.json": json.dumps(identity | ended, indent=2).encode(),
     }
 
 
@@ -183,7 +190,7 @@ def _is_same(value, default) -> bool:
 def _canonical(value):
     """Return equal settings in one form, as JSON holds it: 5.0 as 5, a tuple as a list."""
     if isinstance(value, dict):
-        return {name: _canonical(one) for name, one in value.items()}
+        return {name: _canonical(value[name]) for name in sorted(value)}
     if isinstance(value, list | tuple):
         return [_canonical(one) for one in value]
     is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
@@ -266,19 +273,20 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def is_kept(folder: Path) -> bool:
-    """Return whether a run is there and can be read: what is cut or damaged is trained again."""
+    """Return whether a run is there with its weights: what is cut or damaged is trained again."""
     try:
-        weights.load_model(folder / "model.pt")
-        return len(read_history(folder)) > 0 and "status" in read_result(folder)
+        digest = weights.version(weights.load_model(folder / "model.pt"))
+        told = read_settings(folder)
+        return len(read_history(folder)) > 0 and told["weights"] == digest and "result" in told
     except (OSError, ValueError, KeyError, TypeError, weights.ModelFileError):
         return False
 
 
-def read_result(folder: Path) -> dict:
-    """Return how a kept run ended."""
-    return json.loads((folder / "settings.json").read_text(encoding="utf-8"))["result"]
+def read_settings(folder: Path) -> dict:
+    """Return what determined a run, where it was trained, and how it ended (``result``)."""
+    return json.loads((folder / "settings.json").read_text(encoding="utf-8"))
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """Return the history of a kept run, one row an epoch."""
+    """Return the history of a run, one row an epoch."""
     return pd.read_csv(folder / "history.csv")

@@ -1,30 +1,35 @@
-"""Train many: every combination of a grid, several at once, each kept on disk (see ``runs``)."""
+"""Train many: every combination of a grid, several at once, each kept on disk (see ``runs``).
+
+What is on record (see ``record``) is not trained again.
+"""
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from study import grids, record, weights, workers
 from study import runs as kept_runs
-from study import weights, workers
 from study.code_hash import check_imported
 from study.data import Digits, fingerprint
 from study.runs import Run, RunError
-from study.training import Settings
 from study.workers import Outcome
 
 if TYPE_CHECKING:
     from distributed import Client
 
 Job = tuple[Run, dict]  # a run and its identity
+# Of this process's searches, by the folder with a run's results: what trains it here, and a file
+# with its weights, where another than the folder's is known.
+_jobs: dict[Path, tuple[Path, Job, Digits, Digits | None]] = {}
+_copies: dict[Path, Path] = {}
 
 
 class NoneConverged(RuntimeError):
@@ -42,6 +47,7 @@ def search(
     client: "Client | None" = None,
     device: str | None = None,
     precision: str | None = None,
+    judge: dict[str, Digits] | None = None,
     retrain: bool = False,
     tensorboard: bool = True,
     progress: bool = True,
@@ -49,20 +55,24 @@ def search(
 ) -> pd.DataFrame:
     """Train every combination of ``grid``, except those already trained; return one row a run.
 
-    Each run has one thread and a process that imports the code anew, and as many run at once as the
-    machine has physical cores (one on an accelerator): the fastest way, with the same result
-    however many run at once. Interrupt it whenever you like; what was finished is kept.
+    A run that was trained here, or that is on record with the same settings, data and code, is not
+    trained again; a line says where those on record were trained. Each run has one thread and a
+    process that imports the code anew, and as many run at once as the machine has physical cores
+    (one on an accelerator): the fastest way, with the same result however many run at once.
+    Interrupt it whenever you like; what was finished is kept.
 
     Args:
         grid: settings by name; a list, or a NumPy array, is varied, anything else is fixed:
             ``{"lr": [0.01, 0.001], "batch_size": 256}``. Or several such grids by name. A setting
             is ``network`` (its class), an argument of that class, or a keyword of ``training.fit``.
-        study: name of the folder below ``runs_dir`` that keeps the runs.
+        study: name of the folder below ``runs_dir`` that keeps the runs, and of their record.
         num_workers: how many are trained at once on this machine.
         client: of a Dask cluster (docs/cluster.md): the runs are trained there, one on each
             worker, with the same results; only this process writes to ``runs_dir``.
         device, precision: see ``training.fit``.
-        retrain: train all of them again.
+        judge: sets of images by name, which every run classifies when it is trained;
+            ``predictions`` tells the answers. Nothing of it is in the table, or chosen by.
+        retrain: train all of them again, here, whatever is on record.
         tensorboard: write a TensorBoard log for each run.
         settings: settings that all runs share, where the grid does not say otherwise.
 
@@ -70,7 +80,8 @@ def search(
         ``name`` of the grid, where grids have names; the settings of ``grid``; then ``status``
         ("finished" or "diverged"), ``train_loss`` (nats) and ``train_accuracy`` (0 to 1) of the
         finished model over the training images with dropout off, ``best_epoch``, ``valid_loss`` and
-        ``valid_accuracy`` where ``valid`` is given, ``seconds``, and ``folder``.
+        ``valid_accuracy`` where ``valid`` is given, ``seconds``, ``folder``, and ``trained`` where
+        they were trained on different machines: precision and processor.
 
     Raises:
         ValueError: a setting is unknown, missing, repeated, or makes no sense (before training).
@@ -80,11 +91,13 @@ def search(
     """
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be 1 or more, got {num_workers!r}")
-    points = _points(grid)
-    folders, jobs = _jobs(points, settings, train, valid, Path(runs_dir) / study, device, precision)
-    waiting = {f: job for f, job in jobs.items() if retrain or not kept_runs.is_kept(f)}
+    points = grids.points(grid)
+    place = Path(runs_dir) / study
+    folders, jobs = _jobs_of(points, settings, train, valid, place, device, precision)
+    found = {} if retrain else _found(jobs, study, place, progress)
+    waiting = {folder: job for folder, job in jobs.items() if folder not in found}
     if waiting:
-        kept_runs.try_folder(Path(runs_dir) / study, _check(waiting, len(train)))
+        kept_runs.try_folder(place, _check(waiting, len(train)))
     if client is not None and waiting:
         from study import cluster  # needs requirements-cluster.txt
 
@@ -92,47 +105,21 @@ def search(
     else:
         num_workers = num_workers or workers.default_number(device)
         trained = workers.train_all(waiting, train, valid, tensorboard, num_workers)
-    kept = [folder for folder in jobs if folder not in waiting]
-    shown = {"desc": study, "unit": "run", "file": sys.stdout, "disable": not progress}
-    bar = tqdm(total=len(jobs), initial=len(kept), **shown)
+    shown = {"desc": study, "unit": "run", "file": sys.stdout}
+    bar = tqdm(total=len(jobs), initial=len(found), disable=not (progress and waiting), **shown)
     with closing(trained), bar:  # an interrupted search ends its runs
-        failed = _keep_all(trained, kept, bar)
+        failed = _keep_all(trained, found, bar, _recorder(study, jobs, found, judge or {}))
     if failed:
         folder, reason = next(iter(failed.items()))
         raise RunError(
             f"{len(failed)} of {len(jobs)} runs failed, and the others are kept. "
-            f"{_told(settings | points[folders.index(folder)][1])}: {reason}"
+            f"{grids.told(settings | points[folders.index(folder)][1])}: {reason}"
         )
-    return _table(points, folders, _columns(grid))
+    _jobs.update({found[folder]: (folder, job, train, valid) for folder, job in jobs.items()})
+    return _table(points, [found[folder] for folder in folders], grids.columns(grid))
 
 
-def _has_names(grid: dict) -> bool:
-    """Return whether these are several grids by name, and not the settings of one."""
-    settings = {field.name for field in fields(Settings)}
-    return (
-        bool(grid) and all(isinstance(v, dict) for v in grid.values()) and not settings & set(grid)
-    )
-
-
-def _points(grid: dict | dict[str, dict]) -> list[tuple[str | None, dict]]:
-    """Return every combination of each grid, with the name of the grid where it has one."""
-    from sklearn.model_selection import ParameterGrid  # takes a second, in each worker too
-
-    points = []
-    for name, one in grid.items() if _has_names(grid) else [(None, grid)]:
-        lists = {k: list(v) if isinstance(v, list | np.ndarray) else [v] for k, v in one.items()}
-        points += [(name, point) for point in ParameterGrid(lists)]
-    return points
-
-
-def _columns(grid: dict | dict[str, dict]) -> list[str]:
-    """Return the settings of a grid, or of all grids, in their order."""
-    if not _has_names(grid):
-        return list(grid)
-    return list(dict.fromkeys(setting for one in grid.values() for setting in one))
-
-
-def _jobs(
+def _jobs_of(
     points: list[tuple[str | None, dict]],
     settings: dict,
     train: Digits,
@@ -150,7 +137,7 @@ def _jobs(
         identity = run.identity(data_hash, device, precision)
         folder = place / kept_runs.folder_name(identity)
         if (folder, name) in seen:  # two equal rows could not be told apart
-            raise ValueError(f"the grid has the same run twice: {_told(point)}")
+            raise ValueError(f"the grid has the same run twice: {grids.told(point)}")
         seen.add((folder, name))
         folders.append(folder)
         jobs[folder] = run, identity
@@ -169,22 +156,63 @@ def _check(jobs: dict[Path, Job], num_images: int) -> int:
     return total
 
 
+def _found(jobs: dict[Path, Job], study: str, place: Path, progress: bool) -> dict[Path, Path]:
+    """Return the folders of the runs that are kept here or on record, each with its results'."""
+    found = {folder: folder for folder in jobs if kept_runs.is_kept(folder)}
+    if record.is_renewed() or len(found) == len(jobs):
+        return found
+    lines, problem = record.read(study)
+    used = {f: lines.get(record.key(told)) for f, (_, told) in jobs.items() if f not in found}
+    used = {folder: line for folder, line in used.items() if line}
+    if problem and progress:
+        print(problem)
+    if used and progress:
+        where = " and ".join(sorted({record.where(asdict(line)) for line in used.values()}))
+        days = " and ".join(sorted({line.day for line in used.values()}))
+        print(f"{study}: {len(used)} of {len(jobs)} runs are on record: {where}, {days}.")
+    return found | {folder: record.unpack(line, place) for folder, line in used.items()}
+
+
+def _recorder(
+    study: str, jobs: dict[Path, Job], found: dict[Path, Path], judge: dict[str, Digits]
+) -> Callable[[Path], None]:
+    """Return what has each run judged that ended here, and put on record where that is renewed."""
+    prints = {name: fingerprint(digits) for name, digits in judge.items()}
+    codes = {told["network"]: told["code"] for _, told in jobs.values()}
+
+    def end(folder: Path) -> None:
+        if (found[folder] / "model.pt").is_file():
+            record.judge(found[folder], judge, prints)
+        if record.is_renewed():
+            record.renew(study, [found[one] for one in jobs if one in found], codes)
+
+    for folder in found:
+        end(folder)
+    return end
+
+
 def _keep_all(
-    trained: Iterator[tuple[Path, Outcome]], kept: list[Path], bar: tqdm
+    trained: Iterator[tuple[Path, Outcome]],
+    found: dict[Path, Path],
+    bar: tqdm,
+    end: Callable[[Path], None],
 ) -> dict[Path, str]:
-    """Write each run as it is finished; return why some failed."""
-    results, failed = [kept_runs.read_result(folder) for folder in kept], {}
-    bar.set_postfix_str(_best_so_far(results, len(kept)))
+    """Write each run as it is finished, and add it to ``found``; return why some failed."""
+    num_kept, failed = len(found), {}
+    results = [kept_runs.read_settings(folder)["result"] for folder in found.values()]
+    bar.set_postfix_str(_best_so_far(results, num_kept))
     for folder, outcome in trained:
         try:
             if isinstance(outcome, str):
                 raise RunError(outcome)
             kept_runs.write(folder, outcome)
-            results.append(kept_runs.read_result(folder))
+            results.append(kept_runs.read_settings(folder)["result"])
+            found[folder] = folder
+            end(folder)
         except RunError as error:
             failed[folder] = str(error)
         bar.update()
-        bar.set_postfix_str(_best_so_far(results, len(kept)))
+        bar.set_postfix_str(_best_so_far(results, num_kept))
     return failed
 
 
@@ -201,27 +229,18 @@ def _best_so_far(results: list[dict], num_kept: int) -> str:
 def _table(
     points: list[tuple[str | None, dict]], folders: list[Path], columns: list[str]
 ) -> pd.DataFrame:
+    told = [kept_runs.read_settings(folder) for folder in folders]
     rows = [
         ({} if name is None else {"name": name})
-        | {setting: _readable(point.get(setting)) for setting in columns}
-        | kept_runs.read_result(folder)
-        | {"folder": folder.as_posix()}
-        for (name, point), folder in zip(points, folders, strict=True)
+        | {setting: grids.readable(point.get(setting)) for setting in columns}
+        | one["result"]
+        | {"folder": folder.as_posix(), "trained": record.where(one)}
+        for (name, point), folder, one in zip(points, folders, told, strict=True)
     ]
     table = pd.DataFrame(rows)
+    if table["trained"].nunique() == 1:
+        table = table.drop(columns="trained")
     return table.astype({"best_epoch": "Int64"}) if "best_epoch" in table else table
-
-
-def _readable(value):
-    """Return a setting as a cell of a table holds it."""
-    if isinstance(value, type):
-        return value.__name__
-    return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value
-
-
-def _told(settings: dict) -> str:
-    """Return the settings of a run as a text, such as "network CNN, lr 0.01"."""
-    return ", ".join(f"{name} {_readable(value)}" for name, value in settings.items())
 
 
 def best(runs: pd.DataFrame, by: str) -> pd.Series:
@@ -240,7 +259,28 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
             "guessing, or NaN. Lower the learning rates in the settings cell and run the notebook "
             "again."
         )
-    return finished.loc[finished[by].idxmin()]
+    chosen = finished.loc[finished[by].idxmin()]
+    if close_call := _close_call(finished, chosen, by):
+        print(close_call)
+    return chosen
+
+
+def _close_call(finished: pd.DataFrame, chosen: pd.Series, by: str) -> str:
+    """Say so where a run of another machine is behind the chosen one by less than seeds differ."""
+    if "trained" not in finished:
+        return ""
+    others = finished[finished["trained"] != chosen["trained"]]
+    deviation = record.seed_deviation(Path(chosen["folder"]).parent.name, by)
+    if others.empty or deviation is None:
+        return ""
+    gap, seeds = others[by].min() - chosen[by], deviation * chosen[by]
+    if gap > seeds:
+        return ""
+    return (
+        f"Too close to call: the chosen run ({chosen['trained']}) is {gap:.2g} ahead of the best "
+        f"one trained elsewhere ({others.loc[others[by].idxmin(), 'trained']}), and seeds differ "
+        f"by {seeds:.2g} (one standard deviation of {by})."
+    )
 
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
@@ -254,15 +294,62 @@ def histories(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def predictions(run: pd.Series, digits: Digits) -> torch.Tensor:
+    """Return the most probable digit of each image, int64 (N,), by one row of the table.
+
+    Nothing is computed where the search was told to judge its runs on these images.
+    """
+    known = record.answers(Path(run["folder"]), digits)
+    return record.answer(load_model(run), digits.images) if known is None else known
+
+
 def load_model(run: pd.Series) -> nn.Module:
-    """Return the trained network of one row of the table, in eval mode, on the CPU."""
-    return weights.load_model(Path(run["folder"]) / "model.pt")
+    """Return the trained network of one row of the table, in eval mode, on the CPU.
+
+    A run on record whose weights are not here is trained again, and a line says so.
+
+    Raises:
+        runs.RunError: that failed, or the search that found the run was another process's.
+    """
+    return weights.load_model(_weights_of(run))
 
 
 def keep(run: pd.Series, path: str | Path, images: torch.Tensor | None = None) -> None:
     """Copy the weights file of one row of the table to ``path``, unless it has those weights.
 
     With images, uint8 (N, 28, 28), it gets 16-bit weights where no answer to these changes.
+
+    Raises:
+        runs.RunError: see ``load_model``.
     """
-    content = (Path(run["folder"]) / "model.pt").read_bytes()
+    folder = Path(run["folder"])
+    with suppress(weights.ModelFileError):
+        digest = kept_runs.read_settings(folder)["weights"]
+        if weights.version(weights.load_model(path)) == digest:
+            _copies[folder] = Path(path)
+            return
+    content = _weights_of(run).read_bytes()
     weights.keep(path, content if images is None else weights.halve(content, images))
+
+
+def _weights_of(run: pd.Series) -> Path:
+    """Return a file with the weights of a run; if there is none here, train the run."""
+    folder = Path(run["folder"])
+    for path in (folder / "model.pt", _copies.get(folder)):
+        if path and path.is_file():
+            return path
+    if folder not in _jobs:
+        raise RunError(f"the weights of {folder} are not on this machine: search for it again")
+    here, job, train, valid = _jobs[folder]
+    if not kept_runs.is_kept(here):
+        identity = job[1]
+        print(
+            f"The weights of {identity['network']} {identity['settings']} are not on this machine: "
+            f"that run is trained again, in {identity['precision']}."
+        )
+        [(_, outcome)] = workers.train_all({here: job}, train, valid, False, 1)
+        if isinstance(outcome, str):
+            raise RunError(outcome)
+        kept_runs.write(here, outcome)
+    _copies[folder] = here / "model.pt"
+    return _copies[folder]

@@ -1,0 +1,217 @@
+"""The record: how every run that is shown ended, kept in ``results/runs/STUDY.jsonl``.
+
+A line is a run, in the order of the notebook. With it, a notebook shows a run that was trained
+elsewhere without training it again, as long as the run's settings, data and code are the same. The
+weights stay where they were trained; a line has a digest of them. Processors differ in the last
+digits of a training, so a line says where it was trained.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from study import evaluation, weights
+from study.data import NUM_DIGITS, Digits, fingerprint
+from study.files import write_whole
+from study.runs import digest, folder_name, read_history, read_settings, write
+
+FOLDER = Path("results/runs")
+STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Judged:
+    """A run's answers to a set of images.
+
+    Attributes:
+        data: fingerprint of the images and labels.
+        num_images: how many there are.
+        answers: the images that were misclassified, by their index, and the digits that they were
+            taken for.
+    """
+
+    data: str
+    num_images: int
+    answers: dict[str, int]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Line:
+    """A run on record: what determined it, where it was trained, and how it ended.
+
+    Attributes:
+        network, settings, data, code: have to be the same for a run to be this one.
+        device, precision, torch, processor, day: where and when it was trained.
+        weights: digest of the trained weights, see ``weights.version``.
+        result: a row of the search's table.
+        history: columns of numbers, a row an epoch.
+        judged: by the name of a set.
+    """
+
+    network: str
+    settings: dict[str, Any]
+    data: str
+    code: str
+    device: str
+    precision: str
+    torch: str
+    processor: str
+    day: str
+    weights: str
+    result: dict[str, float | int | str]
+    history: dict[str, list[float | int]]
+    judged: dict[str, Judged]
+
+
+def is_renewed() -> bool:
+    """Return whether searches write the record, and train what is not in their cache.
+
+    Otherwise they read it. The environment variable ``STUDY_RECORD`` says so: "renew" or "read".
+
+    Raises:
+        ValueError: it is something else.
+    """
+    mode = os.environ.get("STUDY_RECORD", "read")
+    if mode not in ("read", "renew"):
+        raise ValueError(f"STUDY_RECORD must be 'read' or 'renew', got {mode!r}")
+    return mode == "renew"
+
+
+def path_of(study: str) -> Path:
+    """Return where the runs of a study are on record."""
+    return FOLDER / f"{study}.jsonl"
+
+
+def key(told: dict) -> str:
+    """Return what a run and its line have in common: a digest of settings, data and code."""
+    return digest({name: told[name] for name in ("network", "settings", "data", "code")})
+
+
+def read(study: str) -> tuple[dict[str, Line], str]:
+    """Return the lines of a study by their ``key``, and what is wrong with the others, or ""."""
+    path, lines, bad = path_of(study), {}, []
+    if not path.is_file():
+        return {}, ""
+    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            line = TypeAdapter(Line).validate_json(text)
+            if line.history and "status" in line.result:
+                lines[key(asdict(line))] = line
+                continue
+        except ValueError:  # pydantic's is one
+            pass
+        bad.append(str(number))
+    which = f"line {bad[0]}" if len(bad) == 1 else f"lines {', '.join(bad)}"
+    return lines, f"{path}: {which} cannot be read, and counts as not there." if bad else ""
+
+
+def renew(study: str, folders: Iterable[Path], codes: dict[str, str]) -> None:
+    """Put runs on record: after the other lines of the study, in the order of ``folders``.
+
+    Args:
+        codes: today's hash of the code of each network by name. Lines of another are dropped, since
+            no search can find them.
+    """
+    new = {key(asdict(line)): line for line in map(_line, folders)}
+    others = {k: line for k, line in read(study)[0].items() if k not in new}
+    kept = [line for line in others.values() if codes.get(line.network, line.code) == line.code]
+    write_lines(study, [*kept, *new.values()])
+
+
+def write_lines(study: str, lines: Iterable[Line]) -> None:
+    """Write the record of a study."""
+    texts = (json.dumps(asdict(line), separators=(",", ":")) for line in lines)
+    write_whole(path_of(study), "".join(f"{text}\n" for text in texts).encode())
+
+
+def _line(folder: Path) -> Line:
+    history = read_history(folder).to_dict("list")
+    return Line(**read_settings(folder), history=history, judged=_read_judged(folder))
+
+
+def unpack(line: Line, place: Path) -> Path:
+    """Write a line as the folder of a run without weights below ``place``; return the folder."""
+    told = asdict(line)
+    history, judged = told.pop("history"), told.pop("judged")
+    identity = {name: told[name] for name in ("network", "settings", "data", "code")}
+    folder = place / folder_name(identity | {n: told[n] for n in ("device", "precision", "torch")})
+    files = {"settings.json": json.dumps(told), "judged.json": json.dumps(judged)}
+    files["history.csv"] = pd.DataFrame(history).to_csv(index=False)
+    write(folder, {name: text.encode() for name, text in files.items()})
+    return folder
+
+
+def judge(folder: Path, sets: dict[str, Digits], prints: dict[str, str]) -> None:
+    """Keep what a run whose weights are there answers to each of some sets, by name.
+
+    Args:
+        prints: fingerprint of each set.
+    """
+    judged = _read_judged(folder)
+    new = [name for name in sets if name not in judged or judged[name].data != prints[name]]
+    if not new:
+        return
+    model = weights.load_model(folder / "model.pt")
+    for name in new:
+        answers, labels = answer(model, sets[name].images), sets[name].labels
+        wrong = (answers != labels).nonzero().flatten().tolist()
+        told = {str(index): int(answers[index]) for index in wrong}
+        judged[name] = Judged(prints[name], len(labels), told)
+    texts = {name: asdict(one) for name, one in judged.items()}
+    write_whole(folder / "judged.json", json.dumps(texts).encode())
+
+
+def answer(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return the most probable digit of each image: int64 (N,) for uint8 images (N, 28, 28)."""
+    logits = evaluation.predict_on_all_cores(model, images)
+    return logits[:, :NUM_DIGITS].argmax(1)
+
+
+def answers(folder: Path, digits: Digits) -> torch.Tensor | None:
+    """Return a run's answers, int64 (N,), to a set that it was judged on; None if it was not."""
+    data = fingerprint(digits)
+    for judged in _read_judged(folder).values():
+        if judged.data == data:
+            answers = digits.labels.clone()
+            for index, wrong in judged.answers.items():
+                answers[int(index)] = wrong
+            return answers
+    return None
+
+
+def _read_judged(folder: Path) -> dict[str, Judged]:
+    path = folder / "judged.json"
+    return TypeAdapter(dict[str, Judged]).validate_json(path.read_bytes()) if path.exists() else {}
+
+
+def where(told: dict) -> str:
+    """Say where a run was trained, such as "bfloat16 on AMD EPYC (family 26, model 2)"."""
+    return f"{told['precision']} on {told['processor']}"
+
+
+def seed_deviation(study: str, loss: str) -> float | None:
+    """Return the standard deviation of a loss between seeds, relative to its mean.
+
+    It is pooled over the settings of a study that are on record with several seeds; None if there
+    are none.
+    """
+    lines = [line for line in read(study)[0].values() if loss in line.result]
+    seeds: dict[str, list[float]] = {}
+    for line in lines:
+        settings = {name: value for name, value in line.settings.items() if name != "seed"}
+        alike = key(asdict(line) | {"settings": settings})
+        seeds.setdefault(alike, []).append(line.result[loss])
+    groups = [np.array(values) for values in seeds.values() if len(values) > 1]
+    if not groups:
+        return None
+    freedom = sum(len(values) - 1 for values in groups)
+    return float(np.sqrt(sum(((v / v.mean() - 1) ** 2).sum() for v in groups) / freedom))
