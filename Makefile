@@ -2,6 +2,8 @@
 
 SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
+# The notebooks whose runs are all on record, or that train nothing.
+ON_RECORD = data_exploration train train_with_validation train_with_rnns draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # The kernel is that of .venv, whatever others this machine has.
@@ -32,11 +34,14 @@ define execute
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long app page app-picture test lint benchmark benchmark-pixels benchmark-folds tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-pixels benchmark-folds tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
 	@echo "make long         train the augmented and robust networks and the recurrent ones of notebook 6 (hours; resumable)"
+	@echo "make render       execute the notebooks that are on record again, without a training (minutes)"
+	@echo "make record       execute one notebook and put its runs on record: make record NOTEBOOK=train"
+	@echo "make adopt        keep the record after an edit of code that changes no number"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
 	@echo "make page         write docs/draw.html, the page that needs no server, from its model"
 	@echo "make test         run every test; no committed file changes"
@@ -48,18 +53,34 @@ help:
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs, unpacked data and caches"
 
+run: export STUDY_RECORD = renew
 run: .venv/study
-	@echo "== executing $(words $(SHORT)) notebooks; finished trainings are kept in runs/"
+	@echo "== executing $(words $(SHORT)) notebooks, with trainings of their own; finished ones are kept in runs/"
 	$(call say_minutes,14 to 25 minutes,about an hour)
 	$(call execute,$(SHORT))
 
 # docs/draw.html holds the numbers of a network that these notebooks train.
+long: export STUDY_RECORD = renew
 long: .venv/app
 	@echo "== executing $(words $(LONG)) notebooks. Interrupt it at any time: finished trainings are kept in"
 	@echo "   runs/, and the next 'make long' goes on from there."
 	$(call say_minutes,about 7 hours,much longer than 7 hours)
 	$(call execute,$(LONG))
 	@$(BIN)/python -m app.offline
+
+render: .venv/app
+	@echo "== executing $(words $(ON_RECORD)) notebooks from the record in results/runs/"
+	$(call execute,$(ON_RECORD))
+
+record: export STUDY_RECORD = renew
+record: .venv/app
+	$(if $(NOTEBOOK),,$(error name a notebook, as in make record NOTEBOOK=train))
+	@echo "== executing $(NOTEBOOK).ipynb; what is not in runs/ is trained and put on record"
+	$(call execute,$(NOTEBOOK))
+
+adopt: .venv/study
+	@echo "== training short runs with the code of the record and with today's"
+	$(BIN)/python -m experiments.adopt
 
 PORT ?= 8000
 app: .venv/app

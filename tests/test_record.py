@@ -351,3 +351,36 @@ def test_lines_are_what_is_written(recorded):
     told, problem = record.read(STUDY)
     assert problem == ""
     assert [asdict(line) for line in told.values()] == lines()
+
+
+def test_counts_of_saved_models_are_on_record(few, monkeypatch):
+    train, valid = few
+    torch.manual_seed(0)
+    models = {"one": CNN().eval(), "other": CNN().eval()}
+    sets = {"b": train, "a": valid}
+    monkeypatch.setenv("STUDY_RECORD", "renew")
+    counts = record.num_correct(models, sets)
+    assert counts.columns.tolist() == ["one", "other"] and counts.index.tolist() == ["b", "a"]
+    expected = int((record.answer(models["other"], valid.images) == valid.labels).sum())
+    assert counts.loc["a", "other"] == expected
+
+    def computed(*arguments):
+        raise AssertionError("computed again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "answer", computed)
+        with pytest.raises(AssertionError):  # renewing is the proof
+            record.num_correct(models, sets)
+        patch.setenv("STUDY_RECORD", "read")
+        again = record.num_correct({"renamed": models["other"]}, {"a": valid})
+        assert again.loc["a", "renamed"] == expected
+        for changed in (
+            ({"one": CNN().eval()}, sets),
+            (models, {"a": valid[:199]}),
+        ):
+            with pytest.raises(AssertionError):
+                record.num_correct(*changed)
+    new = {"one": CNN().eval()}
+    record.num_correct(new, {"a": valid})
+    table = pd.read_csv(record.SCORES).set_index(["model", "set"])
+    assert len(table) == 4 and table["weights"]["one", "a"] == weights.version(new["one"])
