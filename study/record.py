@@ -25,7 +25,6 @@ from study.files import write_whole
 from study.runs import digest, folder_name, read_history, read_settings, write
 
 FOLDER = Path("results/runs")
-SCORES = Path("results/scores.csv")
 STRICT = ConfigDict(strict=True, extra="forbid")
 
 
@@ -216,33 +215,3 @@ def seed_deviation(study: str, loss: str) -> float | None:
         return None
     freedom = sum(len(values) - 1 for values in groups)
     return float(np.sqrt(sum(((v / v.mean() - 1) ** 2).sum() for v in groups) / freedom))
-
-
-def num_correct(models: dict[str, torch.nn.Module], sets: dict[str, Digits]) -> pd.DataFrame:
-    """Return how many images of each set (a row) each model (a column) classifies correctly.
-
-    Counts that are on record for the same weights and the same images are not computed again,
-    unless the record is renewed.
-
-    Args:
-        models, sets: by name; a name that is on record with other weights or images is replaced.
-    """
-    columns = ["model", "set", "weights", "data", "num_images", "num_correct"]
-    known = pd.read_csv(SCORES) if SCORES.is_file() else pd.DataFrame(columns=columns)
-    counts = known.set_index(["weights", "data"])["num_correct"].to_dict()
-    digests = {name: weights.version(model) for name, model in models.items()}
-    rows = []
-    for set_name, digits in sets.items():
-        data = fingerprint(digits)
-        for name, model in models.items():
-            count = None if is_renewed() else counts.get((digests[name], data))
-            if count is None:
-                count = int((answer(model, digits.images) == digits.labels).sum())
-            rows.append([name, set_name, digests[name], data, len(digits), count])
-    table = pd.DataFrame(rows, columns=columns)
-    if is_renewed():
-        merged = pd.concat([known, table]).drop_duplicates(["model", "set"], keep="last")
-        write_whole(SCORES, merged.to_csv(index=False).encode())
-    return table.pivot(index="set", columns="model", values="num_correct").loc[list(sets)][
-        list(models)
-    ]

@@ -12,7 +12,7 @@ import torch
 
 from network import CNN
 from rnns import GRU
-from study import record, runs, search, weights, workers
+from study import record, runs, scores, search, weights, workers
 from study.runs import RunError
 
 STUDY = "study"
@@ -353,34 +353,62 @@ def test_lines_are_what_is_written(recorded):
     assert [asdict(line) for line in told.values()] == lines()
 
 
-def test_counts_of_saved_models_are_on_record(few, monkeypatch):
+def errors(model, sets):
+    return {
+        name: float((record.answer(model, one.images) != one.labels).float().mean())
+        for name, one in sets.items()
+    }
+
+
+def impossible(model, sets):
+    raise AssertionError("measured again")
+
+
+@pytest.fixture
+def renewed(monkeypatch):
+    """Measure as `make run` does."""
+
+    def measure(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setenv("STUDY_RECORD", "renew")
+            return scores.measured(*arguments, "results/scores.csv")
+
+    return measure
+
+
+def test_what_was_measured_is_not_measured_again(few, renewed):
     train, valid = few
-    torch.manual_seed(0)
     models = {"one": CNN().eval(), "other": CNN().eval()}
     sets = {"b": train, "a": valid}
+    there = renewed(models, sets, errors)
+    assert there.index.tolist() == ["one", "other"] and there.columns.tolist() == ["b", "a"]
+    assert there.loc["other", "a"] == errors(models["other"], sets)["a"]
+    here = scores.measured(models, sets, impossible, "results/scores.csv")
+    pd.testing.assert_frame_equal(here, there)
+    with pytest.raises(AssertionError):  # it is the proof
+        renewed(models, sets, impossible)
+
+
+def test_other_weights_or_images_are_measured(few, renewed):
+    valid = few[1]
+    models = {"one": CNN().eval()}
+    renewed(models, {"a": valid}, errors)
+    table = record.Path("results/scores.csv").read_text()
+    renamed = {"renamed": models["one"]}
+    assert len(scores.measured(renamed, {"a": valid}, impossible, "results/scores.csv")) == 1
+    for changed in (({"one": CNN().eval()}, {"a": valid}), (models, {"a": valid[:199]})):
+        with pytest.raises(AssertionError):
+            scores.measured(*changed, impossible, "results/scores.csv")
+        scores.measured(*changed, errors, "results/scores.csv")
+    assert record.Path("results/scores.csv").read_text() == table  # reading writes nothing
+    renewed({"one": CNN().eval(), "more": CNN().eval()}, {"a": valid}, errors)
+    assert pd.read_csv("results/scores.csv")["model"].tolist() == ["one", "more"]
+
+
+def test_a_run_on_record_is_measured_without_its_weights(recorded, find, few, renewed, monkeypatch):
     monkeypatch.setenv("STUDY_RECORD", "renew")
-    counts = record.num_correct(models, sets)
-    assert counts.columns.tolist() == ["one", "other"] and counts.index.tolist() == ["b", "a"]
-    expected = int((record.answer(models["other"], valid.images) == valid.labels).sum())
-    assert counts.loc["a", "other"] == expected
-
-    def computed(*arguments):
-        raise AssertionError("computed again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(record, "answer", computed)
-        with pytest.raises(AssertionError):  # renewing is the proof
-            record.num_correct(models, sets)
-        patch.setenv("STUDY_RECORD", "read")
-        again = record.num_correct({"renamed": models["other"]}, {"a": valid})
-        assert again.loc["a", "renamed"] == expected
-        for changed in (
-            ({"one": CNN().eval()}, sets),
-            (models, {"a": valid[:199]}),
-        ):
-            with pytest.raises(AssertionError):
-                record.num_correct(*changed)
-    new = {"one": CNN().eval()}
-    record.num_correct(new, {"a": valid})
-    table = pd.read_csv(record.SCORES).set_index(["model", "set"])
-    assert len(table) == 4 and table["weights"]["one", "a"] == weights.version(new["one"])
+    run = find().iloc[0]
+    renewed({"run": run}, {"a": few[1]}, errors)
+    recorded()
+    here = scores.measured({"run": find().iloc[0]}, {"a": few[1]}, impossible, "results/scores.csv")
+    assert 0 < here.loc["run", "a"] <= 1

@@ -1,0 +1,59 @@
+"""What was measured of networks, kept in a table by a digest of their weights.
+
+Measuring many networks on many sets of images takes minutes, and for a run on record, whose weights
+are not here, a training. So the table with the numbers is their record.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from torch import nn
+
+from study import record, runs, search, weights
+from study.data import Digits, fingerprint
+from study.files import write_whole
+
+
+def measured(
+    models: dict[str, nn.Module | pd.Series],
+    sets: dict[str, Digits],
+    measure: Callable[[nn.Module, dict[str, Digits]], dict[str, float]],
+    path: str | Path,
+) -> pd.DataFrame:
+    """Return what ``measure`` says of each model (a row), as far as possible from a table.
+
+    A row of the table counts for the same weights and the same images. Where the record is renewed
+    (see ``record``), everything is measured, and the table is written.
+
+    Args:
+        models: by name; networks in eval mode, or rows of a search's table, whose networks are
+            loaded only to be measured.
+        sets: all images that ``measure`` uses, by name.
+        measure: takes a network and ``sets``; returns numbers by name.
+        path: of the table, CSV.
+    """
+    path = Path(path)
+    known = pd.read_csv(path, index_col="model") if path.is_file() else pd.DataFrame()
+    data = fingerprint(*sets.values())
+    rows = {}
+    for name, model in models.items():
+        is_run = isinstance(model, pd.Series)
+        told = {"weights": _digest(model), "data": data}
+        same = known[(known[list(told)] == pd.Series(told)).all(axis=1)] if len(known) else known
+        if len(same) and not record.is_renewed():
+            rows[name] = same.iloc[0].to_dict()
+        else:
+            network = search.load_model(model) if is_run else model
+            rows[name] = told | measure(network, sets)
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    if record.is_renewed():
+        others = known.drop(index=table.index, errors="ignore")
+        write_whole(path, pd.concat([others, table]).to_csv().encode())
+    return table.drop(columns=["weights", "data"])
+
+
+def _digest(model: nn.Module | pd.Series) -> str:
+    if isinstance(model, pd.Series):
+        return runs.read_settings(Path(model["folder"]))["weights"]
+    return weights.version(model)
