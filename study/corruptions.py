@@ -22,18 +22,6 @@ from scipy import ndimage
 
 SIZE = 28  # pixels a side
 MIDDLE = (SIZE - 1) / 2
-# Those that no usual augmentation resembles: neither noise, nor a plain blur, nor an affine
-# transform. (glass_blur swaps pixels.)
-UNLIKE_AUGMENTATION = (
-    "glass_blur",
-    "brightness",
-    "stripe",
-    "fog",
-    "spatter",
-    "dotted_line",
-    "zigzag",
-    "canny_edges",
-)
 # Takes an image, float (28, 28) in [0, 1], and random numbers; returns one that may leave [0, 1].
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -189,6 +177,13 @@ CORRUPTIONS: dict[str, Damage] = {
         brightness, stripe, fog, spatter, dotted_line, zigzag, canny_edges,
     )
 }  # fmt: skip
+# What is damaged: the background; what networks are commonly trained on (noise, plain blur, affine
+# transforms); and what is neither (glass blur swaps pixels).
+GROUPS = {
+    "background": ("brightness", "stripe", "fog"),
+    "other": ("glass_blur", "spatter", "dotted_line", "zigzag", "canny_edges"),
+    "like": ("shot_noise", "impulse_noise", "motion_blur", "shear", "scale", "rotate", "translate"),
+}
 
 
 def _affine(image: np.ndarray, inverse: list[list[float]]) -> np.ndarray:

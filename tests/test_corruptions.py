@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.corruptions import CORRUPTIONS, UNLIKE_AUGMENTATION, damaged
+from study.corruptions import CORRUPTIONS, GROUPS, damaged
 from study.damages import DAMAGES
 
 KINDS = CORRUPTIONS | DAMAGES
@@ -46,7 +46,7 @@ def many(image):
 def test_there_are_fifteen_and_six():
     assert len(CORRUPTIONS) == 15
     assert len(DAMAGES) == 6
-    assert set(UNLIKE_AUGMENTATION) < set(CORRUPTIONS)
+    assert sorted(sum(GROUPS.values(), ())) == sorted(CORRUPTIONS)
     assert not set(CORRUPTIONS) & set(DAMAGES)
 
 
