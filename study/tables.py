@@ -21,6 +21,7 @@ class _Names(dict):
 NAMES = _Names(
     without_validation="CNN",
     with_validation="CNN, with validation",
+    mlp="MLP, augmented",
     cnn_with_augmentation="CNN, augmented",
     with_augmentation="deeper CNN, augmented",
     ensemble="ensemble of five",

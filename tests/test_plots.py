@@ -65,6 +65,7 @@ def error_by_size():
     points = points.assign(low=0.9 * points["error"], high=1.1 * points["error"])
     points["name"] = ["ours, 1k", "published, 1k", "published, 5k", "ours, 25k"]
     points["kind"] = ["mean of seeds", "mean of seeds", "picked on the test set", "mean of seeds"]
+    points["joined"] = [True, False, False, True]
     yield plots.error_by_size(points, LONG)
     yield plots.error_by_size(points.iloc[:1], "One")
 
@@ -123,14 +124,6 @@ def gallery():
     yield plots.gallery(IMAGES[:0], [], "No mistake")
 
 
-def heat_maps():
-    maps = [("valid_loss", "validation loss\n(nats)", "min", ".4f")]
-    maps += [("valid_accuracy", "validation\naccuracy", "max", ".2%")]
-    yield plots.heat_maps(runs(), maps, LONG)
-    yield plots.heat_maps(runs().assign(valid_loss=[np.inf, np.nan] + [0.3] * 8), maps, "Two lost")
-    yield plots.heat_maps(runs().assign(valid_loss=np.nan), maps[:1], "All diverged")
-
-
 def confusion_matrices():
     matrix = RNG.integers(0, 9, (10, 10)) + np.diag([1000] * 10)
     yield plots.confusion_matrices({"training images": matrix * 5, "test images": matrix}, LONG)
@@ -156,9 +149,24 @@ def by_seed():
     return plots.by_seed(table, "step", "error", "error on 12000 images (%)", LONG)
 
 
+def by_setting():
+    rate, loss = ("lr", "learning rate (log scale)"), ("train_loss", "loss (nats, log scale)")
+    table = runs().assign(size=lambda table: "batch size " + table["batch_size"].astype(str))
+    yield plots.by_setting(table, rate, loss, "size", LONG)
+    lost = table.assign(train_loss=[np.inf, np.nan] + [0.3] * 8)
+    yield plots.by_setting(lost, rate, loss, "size", "Two lost")
+    yield plots.by_setting(lost[:2], rate, loss, "size", "All diverged")
+    grid = itertools.product(["CNN", "CNN, distorted", "support vector machine"], (0, 0.5, 2), "ab")
+    seeds = pd.DataFrame(grid, columns=["name", "strength", "seed"])
+    seeds["error"] = np.linspace(1, 1.1, len(seeds))  # three lines that end close together
+    yield plots.by_setting(seeds, ("strength", "strength"), ("error", "error (%)"), "name", "Three")
+
+
 def hindsight():
-    label = "final training loss (nats, log scale)"
-    return plots.hindsight(runs(), 3, "train_loss", label, LONG, 10_000)
+    table, loss = runs(), ("train_loss", "final training loss (nats, log scale)")
+    table["test_errors"] = RNG.integers(50, 90, len(table))
+    yield plots.hindsight(table, 3, table[:2], loss, LONG, 10_000)
+    yield plots.hindsight(table, 3, table[:0], loss, "No other seed", 10_000)
 
 
 def learning_curves():
@@ -237,6 +245,7 @@ EXAMPLES = {
         {name: RNG.random(28) for name in ("RNN", "GRU", "LSTM")}, LONG
     ),
     "by_seed": by_seed,
+    "by_setting": by_setting,
     "class_frequencies": class_frequencies,
     "class_maps": class_maps,
     "confusion_matrices": confusion_matrices,
@@ -252,7 +261,6 @@ EXAMPLES = {
     "error_by_size": error_by_size,
     "film_strip": film_strip,
     "gallery": gallery,
-    "heat_maps": heat_maps,
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
@@ -262,7 +270,6 @@ EXAMPLES = {
     "refusal_curves": refusal_curves,
     "reliability": lambda: [reliability(MODELS), reliability(TWENTY), reliability(["CNN"])],
     "stacked_maps": stacked_maps,
-    "validation_curves": lambda: plots.validation_curves(runs(4), LONG),
     "waterfall": waterfall,
 }
 
@@ -356,7 +363,7 @@ def test_one_model_alone_has_a_labelled_error_and_cost_beside_it(accuracy):
 @pytest.mark.parametrize("error", [0.12, 0.25, 0.6, 1.2, 4, 6, 8.5, 12, 14, 25, 40, 60, 80])
 def test_one_network_alone_has_a_labelled_error_beside_it(error):
     row = {"name": ["it"], "kind": ["ours"], "parameters": [1000], "low": [error]}
-    points = pd.DataFrame(row | {"error": [error], "high": [error]})
+    points = pd.DataFrame(row | {"error": [error], "high": [error], "joined": [False]})
     (ax,) = plots.error_by_size(points, "One").axes
     bottom, top = ax.get_ylim()
     assert any(bottom <= tick <= top for tick in ax.get_yticks())

@@ -27,26 +27,7 @@ def learning_curves(
     return figure
 
 
-def validation_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
-    """Draw training and validation loss by epoch, a panel for each learning rate of a grid."""
-    rates = histories.groupby("lr")
-    across = min(5, len(rates))
-    height = 1 + 3.2 * -(-len(rates) // across)
-    figure, axes = style.canvas(len(rates), across, height=height, title=title, sharey=True)
-    colours = dict(zip(sorted(histories["batch_size"].unique()), style.COLOURS, strict=False))
-    for ax, (rate, runs) in zip(axes, rates, strict=True):
-        for size, part in runs.groupby("batch_size"):
-            for name, column, line in (("training", "train", ":"), ("validation", "valid", "-o")):
-                look = {"color": colours[size], "label": f"{name}, batch size {size}"}
-                ax.plot(part["epoch"], part[f"{column}_loss"], line, **look)
-        _by_epoch(ax)
-        ax.set_title(style.wrapped(f"learning rate {rate:g}", 0.85 * style.WIDTH / across))
-    figure.supylabel("loss (nats, log scale)", fontsize=11)
-    style.legend_below(figure)
-    return figure
-
-
-def _by_epoch(ax: plt.Axes, label: str = "") -> None:
+def _by_epoch(ax: plt.Axes, label: str) -> None:
     """Finish axes with whole epochs and a logarithmic scale."""
     ax.set(xlabel="epoch", ylabel=label, yscale="log")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))

@@ -81,8 +81,8 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
 
     Args:
         points: a row for each network: ``name``; ``kind``, which chooses colour and marker (for
-            example whether a result was picked on the test set); ``parameters``; and ``low``,
-            ``error`` and ``high``, in percent.
+            example whether a result was picked on the test set); ``joined``, whether a line goes
+            through this point; ``parameters``; and ``low``, ``error`` and ``high``, in percent.
     """
     figure, (ax,) = style.canvas(height=5.6, title=title)
     kinds = points["kind"].unique()
@@ -91,6 +91,8 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
         ends = [part["error"] - part["low"], part["high"] - part["error"]]
         look = {"color": colour, "capsize": 3, "lw": 1.5, "label": kind}
         ax.errorbar(part["parameters"], part["error"], yerr=ends, fmt=marker, **look)
+        line = part[part["joined"]].sort_values("parameters")
+        ax.plot(line["parameters"], line["error"], color=colour, lw=1)
     least, most = points["parameters"].min(), points["parameters"].max()
     ax.set(xscale="log", yscale="log", xlim=(least / 2, most * 2))
     ax.set(xlabel="parameters (log scale)", ylabel="test error (%, log scale)")

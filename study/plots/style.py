@@ -71,6 +71,19 @@ def plain_ticks(axis: Axis, fmt="{x:g}", subs: Sequence[int] = (1, 2, 5)) -> Non
     axis.set_major_formatter(fmt)
 
 
+def name_ends(ax: plt.Axes, ends: dict[str, tuple[float, float, str]]) -> None:
+    """Write the name of each line right of its end (x, y, colour), one below the other."""
+    names = sorted(ends, key=lambda name: -ends[name][1])
+    text = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+    ax.figure.draw_without_rendering()  # so that the place of each end is known
+    top = np.inf  # in points
+    for name in names:
+        x, y, colour = ends[name]
+        height = ax.transData.transform((x, y))[1] * 72 / ax.figure.dpi
+        top = min(height, top - 15)
+        ax.annotate(name, (x, y), (10, top - height), color=colour, **text)
+
+
 def styled(runs: pd.DataFrame, by: Sequence[str]) -> tuple[list, list[Line2D]]:
     """Split runs by one or two columns: a colour for each value of the first, a marker and dashes
     for each of the last. Returns pairs of rows and their style, and the entries of a legend.
