@@ -72,16 +72,18 @@ def plain_ticks(axis: Axis, fmt="{x:g}", subs: Sequence[int] = (1, 2, 5)) -> Non
 
 
 def name_ends(ax: plt.Axes, ends: dict[str, tuple[float, float, str]]) -> None:
-    """Write the name of each line right of its end (x, y, colour), one below the other."""
-    names = sorted(ends, key=lambda name: -ends[name][1])
-    text = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+    """Write the name of each line right of its end (x, y, colour), one above the other."""
     ax.figure.draw_without_rendering()  # so that the place of each end is known
-    top = np.inf  # in points
-    for name in names:
+    points = 72 / ax.figure.dpi  # in a pixel
+    text = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+    free = ax.bbox.y0 * points  # height from which there is room
+    for name in sorted(ends, key=lambda name: ends[name][1]):
         x, y, colour = ends[name]
-        height = ax.transData.transform((x, y))[1] * 72 / ax.figure.dpi
-        top = min(height, top - 15)
-        ax.annotate(name, (x, y), (10, top - height), color=colour, **text)
+        height = ax.transData.transform((x, y))[1] * points
+        half = 7.5 * (1 + name.count("\n"))
+        middle = max(height, free + half)
+        ax.annotate(name, (x, y), (10, middle - height), color=colour, **text)
+        free = middle + half
 
 
 def styled(runs: pd.DataFrame, by: Sequence[str]) -> tuple[list, list[Line2D]]:
