@@ -116,8 +116,8 @@ benchmark-pixels: .venv/study
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
 	$(BIN)/python -m experiments.cross_validation --report results
-	$(BIN)/python -m experiments.cross_validation "first study" mild --split "by writer" --folds 0 1 \
-		--report results
+	$(BIN)/python -m experiments.cross_validation "strength 0.5" "strength 1" \
+		--split "by writer" --folds 0 1 --report results
 
 tensorboard: .venv/study
 	@echo "== showing the logs in runs/"

@@ -92,7 +92,7 @@ def test_cross_validation(tmp_path, monkeypatch, capsys):
     """Each image is classified by a network that was not trained on it."""
     from experiments.cross_validation import folds, main
 
-    arguments = ["first study", "--folds", "1", "--images", "300", "--epochs", "1"]
+    arguments = ["strength 0.5", "--folds", "1", "--images", "300", "--epochs", "1"]
     arguments += ["--runs-dir", str(tmp_path), "--report", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["cross_validation", *arguments])
     main()
@@ -101,7 +101,7 @@ def test_cross_validation(tmp_path, monkeypatch, capsys):
     wrong = pd.read_csv(tmp_path / "cross_validation_errors.csv")
     assert json.loads(runs["settings"].item())["settings"]["num_epochs"] == 1
     assert (runs["images"].item(), runs["errors"].item()) == (60, len(wrong))
-    assert re.search(rf"^first study +1 +60 +{len(wrong)} ", capsys.readouterr().out, re.M)
+    assert re.search(rf"^strength 0.5 +1 +60 +{len(wrong)} ", capsys.readouterr().out, re.M)
     digits, all_folds = folds("random", 300)
     assert (digits.labels[wrong["image"]].numpy() == wrong["label"]).all()
     assert all(row.image in all_folds[row.fold][1] for row in wrong.itertuples())
@@ -122,8 +122,8 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
 
     monkeypatch.setattr(cross_validation.search, "search", search)
     monkeypatch.setattr(cross_validation.search, "load_model", lambda run: CNN().eval())
-    first = TRIALS["first study"].settings
-    monkeypatch.setitem(TRIALS, "taught", Trial(first, teachers=("first study",)))
+    first = TRIALS["strength 0.5"].settings
+    monkeypatch.setitem(TRIALS, "taught", Trial(first, teachers=("strength 0.5",)))
     digits, all_folds = folds("random", 300)
     how = {"num_images": 300, "epochs": 1, "runs_dir": tmp_path}
     Job("random", "taught", 0, **how).train()
@@ -131,18 +131,18 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     assert teacher.labels.ndim == 1 and pupil.labels.shape == (len(teacher), 10)
     assert torch.equal(teacher.images, pupil.images)
     suspect = int(all_folds[0][0][0])
-    Job("random", "first study", 0, left_out=(suspect,), **how).train()
+    Job("random", "strength 0.5", 0, left_out=(suspect,), **how).train()
     kept = [i for i in all_folds[0][0] if i != suspect]
     assert torch.equal(trained[-1].images, digits.images[kept])
 
-    runs = pd.DataFrame({"split": "random", "trial": "first study", "fold": range(NUM_FOLDS)})
+    runs = pd.DataFrame({"split": "random", "trial": "strength 0.5", "fold": range(NUM_FOLDS)})
     told = {"image": suspect, "label": 3, "answer": 5, "confidence": 0.99}
     runs[:1].assign(**told).to_csv(tmp_path / "cross_validation_errors.csv", index=False)
     runs[1:].to_csv(tmp_path / "cross_validation.csv", index=False)
-    with pytest.raises(ValueError, match="run all 5 folds of first study first"):
-        cross_validation._suspected(tmp_path, "random", ("first study",))
+    with pytest.raises(ValueError, match=r"run all 5 folds of strength 0\.5 first"):
+        cross_validation._suspected(tmp_path, "random", ("strength 0.5",))
     runs.to_csv(tmp_path / "cross_validation.csv", index=False)
-    assert cross_validation._suspected(tmp_path, "random", ("first study",)) == (suspect,)
+    assert cross_validation._suspected(tmp_path, "random", ("strength 0.5",)) == (suspect,)
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
 
 
@@ -178,16 +178,6 @@ def test_committed_tables_of_the_cross_validation():
     assert (wrong["answer"] != wrong["label"]).all()
     for fold, part in wrong[wrong["split"] == "random"].groupby("fold"):
         assert part["image"].isin(all_folds[fold][1]).all()
-
-
-def test_first_study_of_the_cross_validation_has_the_distortions_of_its_models():
-    from experiments.cross_validation import TRIALS
-    from study.weights import read_model_file
-
-    for file in ("cnn_with_augmentation", "with_augmentation"):
-        content = read_model_file(ROOT / "models" / f"{file}.pt")
-        told = content["hyperparameters"]["augmentation"]
-        assert TRIALS["first study"].settings["augmentation"] == told
 
 
 def test_folds_by_writer_keep_writers_apart():
