@@ -79,6 +79,31 @@ def test_make_run_says_beforehand_how_long_it_takes(precision, minutes):
     assert minutes in done.stdout
 
 
+@pytest.mark.parametrize(
+    "target, mode",
+    [("run", "renew"), ("long", "renew"), ("record NOTEBOOK=x", "renew"), ("render", "read")],
+)
+def test_only_trainings_of_its_own_renew_the_record(clone, target, mode):
+    """Where the environment says nothing; each notebook says what it would do."""
+    python = clone / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    skipped = ("-o", ".venv/study", "-o", ".venv/app")
+    execute = "EXECUTE=printenv STUDY_RECORD || echo read; :"
+    done = run_make(clone, *skipped, *target.split(), execute, f"BIN={python.parent}")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line in ("read", "renew")]
+    assert set(said) == {mode} and len(said) == len(
+        re.findall(r"== \d\d:\d\d \w+\.ipynb", done.stdout)
+    )
+
+
+def test_make_record_asks_for_a_notebook(clone):
+    done = run_make(clone, "-o", ".venv/study", "-o", ".venv/app", "record")
+    assert done.returncode != 0 and "make record NOTEBOOK=train" in done.stderr
+
+
 def test_notebooks_run_in_the_kernel_of_the_environment(clone, tmp_path):
     """Not in another kernel called python3, wherever Jupyter is told to look for it."""
     kernel = tmp_path / "elsewhere" / "kernels" / "python3"

@@ -254,10 +254,10 @@ def test_answers_are_kept_without_a_network(recorded, find, few, trainings, monk
     _, valid = few
     there = recorded()
     here = find()
-    monkeypatch.setattr(search, "load_model", None)
-    answers = [search.predictions(run, valid) for _, run in here.iterrows()]
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "load_model", None)
+        answers = [search.predictions(run, valid) for _, run in here.iterrows()]
     assert all(len(one) == len(valid) and one.dtype == torch.int64 for one in answers)
-    monkeypatch.undo()
     for one, (_, run) in zip(answers, find(retrain=True).iterrows(), strict=True):
         assert torch.equal(one, record.answer(search.load_model(run), valid.images))
     assert len(there) == 2
