@@ -115,16 +115,24 @@ def read(study: str) -> tuple[dict[str, Line], str]:
 
 
 def renew(study: str, folders: Iterable[Path], codes: dict[str, str]) -> None:
-    """Put runs on record: after the other lines of the study, in the order of ``folders``.
+    """Put the runs of a search on record, in its order; the other lines of the study stay.
 
     Args:
         codes: today's hash of the code of each network by name. Lines of another are dropped, since
             no search can find them.
     """
     new = {key(asdict(line)): line for line in map(_line, folders)}
-    others = {k: line for k, line in read(study)[0].items() if k not in new}
-    kept = [line for line in others.values() if codes.get(line.network, line.code) == line.code]
-    write_lines(study, [*kept, *new.values()])
+    old = {
+        name: line
+        for name, line in read(study)[0].items()
+        if codes.get(line.network, line.code) == line.code
+    }
+    order = list(old)
+    for index, name in enumerate(new):
+        if name not in order:
+            later = [other for other in list(new)[index:] if other in order]
+            order.insert(order.index(later[0]) if later else len(order), name)
+    write_lines(study, [(old | new)[name] for name in order])
 
 
 def write_lines(study: str, lines: Iterable[Line]) -> None:

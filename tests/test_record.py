@@ -200,11 +200,24 @@ def test_only_renewing_writes_the_record(find, monkeypatch):
 def test_the_record_of_several_searches_is_in_their_order(recorded, find):
     recorded()
     first = lines()
-    recorded({"lr": [0.01], "batch_size": 64})
-    recorded()
-    recorded({"lr": [0.01], "batch_size": 64})
+    recorded({"lr": [0.003, 0.01], "batch_size": 64})
     assert [line["settings"]["lr"] for line in lines()] == [0.003, 0.001, 0.01]
-    assert lines()[0]["weights"] == first[0]["weights"]
+    recorded(GRID | {"lr": [0.004, 0.003, 0.002, 0.001]})
+    rates = [0.004, 0.003, 0.002, 0.001, 0.01]
+    assert [line["settings"]["lr"] for line in lines()] == rates
+    recorded()
+    assert [line["settings"]["lr"] for line in lines()] == rates
+    assert lines()[1]["weights"] == first[0]["weights"]
+
+
+def test_the_order_is_that_of_the_grid_however_runs_end(recorded, monkeypatch):
+    def backwards(jobs, *arguments):
+        for folder, job in reversed(jobs.items()):
+            yield folder, runs.train(*job, *arguments[:3])
+
+    monkeypatch.setattr(workers, "train_all", backwards)
+    recorded(GRID | {"lr": [0.003, 0.002, 0.001]})
+    assert [line["settings"]["lr"] for line in lines()] == [0.003, 0.002, 0.001]
 
 
 def test_lines_of_changed_code_are_dropped_when_a_record_is_renewed(recorded, few):
