@@ -8,7 +8,7 @@ digits of a training, so a line says where it was trained.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,13 @@ def read(study: str) -> tuple[dict[str, Line], str]:
     return lines, f"{path}: {which} cannot be read, and counts as not there." if bad else ""
 
 
-def renew(study: str, folders: Iterable[Path], codes: dict[str, str]) -> None:
-    """Put the runs of a search on record, in its order; the other lines of the study stay.
+def renew(
+    study: str, folders: Iterable[Path], search: Sequence[str], codes: dict[str, str]
+) -> None:
+    """Put the runs of a search that have ended on record; the other lines of the study stay.
 
     Args:
+        search: the ``key`` of every run of the search, in the order that lines have.
         codes: today's hash of the code of each network by name. Lines of another are dropped, since
             no search can find them.
     """
@@ -128,9 +131,9 @@ def renew(study: str, folders: Iterable[Path], codes: dict[str, str]) -> None:
         if codes.get(line.network, line.code) == line.code
     }
     order = list(old)
-    for index, name in enumerate(new):
+    for name in new:
         if name not in order:
-            later = [other for other in list(new)[index:] if other in order]
+            later = [other for other in search[search.index(name) :] if other in order]
             order.insert(order.index(later[0]) if later else len(order), name)
     write_lines(study, [(old | new)[name] for name in order])
 

@@ -178,13 +178,14 @@ def _recorder(
 ) -> Callable[[Path], None]:
     """Return what has each run judged that ended here, and put on record where that is renewed."""
     prints = {name: fingerprint(digits) for name, digits in judge.items()}
+    keys = [record.key(told) for _, told in jobs.values()]
     codes = {told["network"]: told["code"] for _, told in jobs.values()}
 
     def end(folder: Path) -> None:
         if (found[folder] / "model.pt").is_file():
             record.judge(found[folder], judge, prints)
         if record.is_renewed():
-            record.renew(study, [found[one] for one in jobs if one in found], codes)
+            record.renew(study, found.values(), keys, codes)
 
     for folder in found:
         end(folder)
