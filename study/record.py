@@ -189,11 +189,40 @@ def answer(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def answers(folder: Path, digits: Digits) -> torch.Tensor | None:
     """Return a run's answers, int64 (N,), to a set that it was judged on; None if it was not."""
-    data = fingerprint(digits)
-    for judged in _read_judged(folder).values():
-        if judged.data == data:
+    return _answers(_read_judged(folder), digits, fingerprint(digits))
+
+
+def answers_by_seed(model: torch.nn.Module, digits: Digits) -> list[torch.Tensor]:
+    """Return the answers, int64 (N,), of a network and of its other seeds on record.
+
+    Those are the runs whose settings, data and code are the same but for the seed, if they were
+    judged on ``digits``. The network itself, which need not be on record, comes first.
+    """
+    digest_of, data = weights.version(model), fingerprint(digits)
+    found = [answer(model, digits.images)]
+    for path in sorted(FOLDER.glob("*.jsonl")):
+        lines = read(path.stem)[0].values()
+        own = next((line for line in lines if line.weights == digest_of), None)
+        others = [
+            line for line in lines if own and line != own and _but_seed(line) == _but_seed(own)
+        ]
+        found += [
+            one for line in others if (one := _answers(line.judged, digits, data)) is not None
+        ]
+    return found
+
+
+def _but_seed(line: Line) -> str:
+    """Return what the seeds of one training have in common."""
+    settings = {name: value for name, value in line.settings.items() if name != "seed"}
+    return key(asdict(line) | {"settings": settings})
+
+
+def _answers(judged: dict[str, Judged], digits: Digits, data: str) -> torch.Tensor | None:
+    for one in judged.values():
+        if one.data == data:
             answers = digits.labels.clone()
-            for index, wrong in judged.answers.items():
+            for index, wrong in one.answers.items():
                 answers[int(index)] = wrong
             return answers
     return None
@@ -218,9 +247,7 @@ def seed_deviation(study: str, loss: str) -> float | None:
     lines = [line for line in read(study)[0].values() if loss in line.result]
     seeds: dict[str, list[float]] = {}
     for line in lines:
-        settings = {name: value for name, value in line.settings.items() if name != "seed"}
-        alike = key(asdict(line) | {"settings": settings})
-        seeds.setdefault(alike, []).append(line.result[loss])
+        seeds.setdefault(_but_seed(line), []).append(line.result[loss])
     groups = [np.array(values) for values in seeds.values() if len(values) > 1]
     if not groups:
         return None

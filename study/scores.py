@@ -34,13 +34,13 @@ def measured(
         path: of the table, CSV.
     """
     path = Path(path)
-    known = pd.read_csv(path, index_col="model") if path.is_file() else pd.DataFrame()
+    known = _read(path)
     data = fingerprint(*sets.values())
     rows = {}
     for name, model in models.items():
         is_run = isinstance(model, pd.Series)
         told = {"weights": _digest(model), "data": data}
-        same = known[(known[list(told)] == pd.Series(told)).all(axis=1)] if len(known) else known
+        same = known[(known[list(told)] == pd.Series(told)).all(axis=1)]
         if len(same) and not record.is_renewed():
             rows[name] = same.iloc[0].to_dict()
         else:
@@ -51,6 +51,13 @@ def measured(
         others = known.drop(index=table.index, errors="ignore")
         write_whole(path, pd.concat([others, table]).to_csv().encode())
     return table.drop(columns=["weights", "data"])
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Return the table so far; what is no such table counts as empty."""
+    keys = ["model", "weights", "data"]
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=keys)
+    return (table if set(keys) <= set(table) else pd.DataFrame(columns=keys)).set_index("model")
 
 
 def _digest(model: nn.Module | pd.Series) -> str:
