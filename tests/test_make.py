@@ -20,7 +20,7 @@ from conftest import ROOT
 STUDY = ["requirements.txt"]
 APP = [*STUDY, "requirements-app.txt"]
 SHORT = re.search(r"^SHORT = (.*)", (ROOT / "Makefile").read_text(), re.M)[1].split()
-FOLDERS = ["network.py", "rnns.py", "study", "study/plots", "study/reading"]
+FOLDERS = ["network.py", "mlp.py", "rnns.py", "study", "study/plots", "study/reading"]
 NEEDS = dict.fromkeys([*FOLDERS, *SHORT], STUDY)  # what each needs to be installed
 NEEDS |= dict.fromkeys(["study/drawing", "app", "app/offline", "experiments"], APP)
 NEEDS["study/cluster.py"] = [*STUDY, "requirements-cluster.txt"]

@@ -8,9 +8,9 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
+from mlp import MLP
 from network import (
     CNN,
-    MLP,
     PIXEL_MEAN,
     PIXEL_STD,
     DeepCNN,
