@@ -110,8 +110,8 @@ def read(study: str) -> tuple[dict[str, Line], str]:
         except ValueError:  # pydantic's is one
             pass
         bad.append(str(number))
-    which = f"line {bad[0]}" if len(bad) == 1 else f"lines {', '.join(bad)}"
-    return lines, f"{path}: {which} cannot be read, and counts as not there." if bad else ""
+    which = f"line {bad[0]} is" if len(bad) == 1 else f"lines {', '.join(bad)} are"
+    return lines, f"{path}: {which} damaged or foreign and left out." if bad else ""
 
 
 def renew(

@@ -252,7 +252,7 @@ def test_a_line_that_cannot_be_read_costs_that_run(recorded, find, trainings, ca
     find()
     assert [settings["lr"] for settings in trainings] == [0.003]
     said = capsys.readouterr().out
-    assert said.count("results/runs/study.jsonl: line 1 cannot be read") == 1
+    assert said.count("results/runs/study.jsonl: line 1 is damaged or foreign and left out.") == 1
 
 
 def test_bytes_that_are_no_text_cost_that_run(recorded, find, trainings):
