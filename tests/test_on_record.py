@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 import rnns  # noqa: F401  (networks of the record)
-from conftest import ROOT
+from conftest import ROOT, copy_of_the_repository
 from network import Network
 from study import record
 from study.code_hash import code_hash
@@ -50,7 +50,9 @@ def texts(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_executing_a_notebook_from_the_record_changes_no_number(name, repository, monkeypatch):
+def test_executing_a_notebook_from_the_record_changes_no_number(name, tmp_path, monkeypatch):
+    """In a copy of its own: other tests may save models."""
+    repository = copy_of_the_repository(tmp_path)
     monkeypatch.chdir(repository)
     committed = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
     executed = nbformat.read(repository / f"{name}.ipynb", as_version=4)
