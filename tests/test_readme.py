@@ -100,7 +100,7 @@ def test_reads_your_own_picture(digits, tmp_path):
     paper = np.full((300, 200), 255, dtype=np.uint8)
     paper[150:262, 30:142] -= ink
     Image.fromarray(paper).save(tmp_path / "digit.png")
-    for name in ("models", "study", "network.py", "rnns.py"):
+    for name in ("models", "study", "network.py", "mlp.py", "rnns.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     assert run(script, tmp_path).split() == ["7"]
 
