@@ -44,6 +44,16 @@ def accuracy_columns(correct: int, total: int) -> dict[str, object]:
     }
 
 
+def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """Return which share of several answers to each image is right, float64 (N,), 0 to 1.
+
+    Args:
+        predictions: the answers of each seed of a model, int64 (N,).
+        labels: int64, shape (N,).
+    """
+    return torch.stack([answers == labels for answers in predictions]).double().mean(0)
+
+
 @dataclass(frozen=True)
 class Clusters:
     """Which of N images belong together: those of one writer, who writes an odd 7 again and again.
