@@ -28,6 +28,9 @@ def subset(train: data.Digits, number: int, seed: int) -> data.Digits:
     """Return ``number`` images with equal shares of each class, other ones for each seed.
 
     If there are no more than ``number``, these are all, in their order.
+
+    Raises:
+        ValueError: fewer than ten would be left, or taken: one of each class.
     """
     if number >= len(train):
         return train
