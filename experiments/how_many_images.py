@@ -16,25 +16,13 @@ from sklearn.svm import SVC
 from study import data
 from study.exploration import flatten
 from study.files import write_whole
+from study.subsets import subset
 
 ROOT = Path(__file__).parent.parent
 TABLE = "svm_by_images.csv"
 NUMBERS, SEEDS = (100, 300, 1_000, 3_000, 10_000, 48_000), (0, 1, 2)
 COST, GAMMA = 10, 0.02  # of scikit-learn's machine with a Gaussian kernel; not searched for
 HELD_OUT, SPLIT_SEED = 0.2, 0  # of the split, as everywhere in the study
-
-
-def subset(train: data.Digits, number: int, seed: int) -> data.Digits:
-    """Return ``number`` images with equal shares of each class, other ones for each seed.
-
-    If there are no more than ``number``, these are all, in their order.
-
-    Raises:
-        ValueError: fewer than ten would be left, or taken: one of each class.
-    """
-    if number >= len(train):
-        return train
-    return data.split(train, number / len(train), seed)[1][:number]  # the share may round up
 
 
 def errors(train: data.Digits, held_out: data.Digits) -> int:

@@ -146,19 +146,6 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
 
 
-def test_subsets_have_equal_shares_and_differ_by_seed(digits):
-    from experiments.how_many_images import subset
-
-    train = digits[0][:2000]
-    for number in (100, 333, 1900):
-        assert len(subset(train, number, 0)) == number
-    first, again, other = (subset(train, 100, seed) for seed in (0, 0, 1))
-    assert torch.equal(first.images, again.images) and not torch.equal(first.images, other.images)
-    share = 100 / 2000 * train.labels.bincount()
-    assert (first.labels.bincount() - share).abs().max() < 1
-    assert torch.equal(subset(train, 2000, 0).images, subset(train, 5000, 1).images)
-
-
 def test_a_support_vector_machine_learns_from_more_and_more_images(tmp_path, monkeypatch):
     from experiments import how_many_images
 
