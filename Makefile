@@ -34,7 +34,7 @@ define execute
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-pixels benchmark-folds benchmark-svm tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-pixels benchmark-folds benchmark-svm benchmark-images tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
@@ -50,6 +50,7 @@ help:
 	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
 	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
+	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs, unpacked data and caches"
@@ -123,6 +124,10 @@ benchmark-folds: .venv/study
 benchmark-svm: .venv/study
 	@echo "== training the support vector machine; what results/svm.csv has is not trained again"
 	$(BIN)/python -m experiments.support_vector_machine --report results
+
+benchmark-images: .venv/study
+	@echo "== fitting support vector machines to more and more images, some minutes"
+	$(BIN)/python -m experiments.how_many_images --report results
 
 tensorboard: .venv/study
 	@echo "== showing the logs in runs/"

@@ -146,8 +146,36 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
 
 
+def test_a_support_vector_machine_learns_from_more_and_more_images(tmp_path, monkeypatch):
+    from experiments import how_many_images
+
+    monkeypatch.setattr(how_many_images, "NUMBERS", (20, 200, 480))
+    monkeypatch.setattr(sys, "argv", ["", "--images", "600", "--report", str(tmp_path)])
+    how_many_images.main()
+    table = pd.read_csv(tmp_path / "svm_by_images.csv")
+    assert table["images"].tolist() == [20] * 3 + [200] * 3 + [480]
+    assert (table["held_out"] == 120).all()
+    means = table.groupby("images")["errors"].mean()
+    assert means[20] > means[200] > means[480]
+
+
+def test_committed_table_of_the_support_vector_machine():
+    from experiments.how_many_images import NUMBERS, SEEDS
+
+    table = pd.read_csv(ROOT / "results" / "svm_by_images.csv")
+    seeds = table.groupby("images").size()
+    assert seeds.index.tolist() == list(NUMBERS)
+    assert seeds.tolist() == [len(SEEDS)] * (len(NUMBERS) - 1) + [1]
+
+
 def test_make_gives_experiments_arguments_that_they_understand(monkeypatch):
-    targets = ["benchmark", "benchmark-pixels", "benchmark-folds", "benchmark-svm"]
+    targets = [
+        "benchmark",
+        "benchmark-pixels",
+        "benchmark-folds",
+        "benchmark-svm",
+        "benchmark-images",
+    ]
     make = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True)
     lines = make.stdout.replace("\\\n", " ").splitlines()
     commands = [line.partition(" -m ")[2] for line in lines if " -m experiments." in line]

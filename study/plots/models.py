@@ -78,7 +78,7 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
         look = {"color": colour, "capsize": 3, "lw": 1.5, "label": kind}
         ax.errorbar(part["parameters"], part["error"], yerr=ends, fmt=marker, **look)
         line = part[part["joined"]].sort_values("parameters")
-        ax.plot(line["parameters"], line["error"], color=colour, lw=1)
+        ax.plot(line["parameters"], line["error"], color=colour, lw=1.5, alpha=0.3)
     least, most = points["parameters"].min(), points["parameters"].max()
     ax.set(xscale="log", yscale="log", xlim=(least / 2, most * 2))
     ax.set(xlabel="parameters (log scale)", ylabel="test error (%, log scale)")
