@@ -14,7 +14,7 @@ import papermill
 import pytest
 
 from conftest import ROOT
-from study import plots
+from study import findings, plots
 from study.search import NoneConverged
 
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("*.ipynb"))
@@ -155,13 +155,13 @@ def assigned(source):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_runs_with_tiny_settings(name, repository, monkeypatch):
     monkeypatch.chdir(repository)
+    path, kept = repository / name, repository / "results" / "findings"
+    (kept / f"{path.stem}.json").unlink(missing_ok=True)
     papermill.execute_notebook(
-        repository / name,
-        repository / f"tiny-{name}",
-        TINY[name],
-        progress_bar=False,
-        cwd=repository,
+        path, repository / f"tiny-{name}", TINY[name], progress_bar=False, cwd=repository
     )
+    if (kept / f"{path.stem}.md").exists():
+        assert findings.sentences(path.stem, kept)
 
 
 @pytest.fixture
