@@ -3,7 +3,8 @@
 SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
 # The notebooks whose runs are all on record, or that train nothing.
-ON_RECORD = data_exploration train train_with_validation train_with_rnns draw_a_digit results
+ON_RECORD = data_exploration train train_with_validation train_with_augmentation train_with_rnns \
+	draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # The kernel is that of .venv, whatever others this machine has.
@@ -31,6 +32,7 @@ define execute
 		echo "== $$(date +%H:%M) $$notebook.ipynb"; $(EXECUTE) $$notebook.ipynb || exit 1; \
 		$(BIN)/python -m study.findings $$notebook || exit 1; \
 	done
+	@$(BIN)/python -m study.findings README
 	@echo "== $$(date +%H:%M) done. Notebooks, models/, results/, visualizations/ and the README's table are"
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
