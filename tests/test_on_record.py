@@ -9,7 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-import rnns  # noqa: F401  (networks of the record)
+import mlp  # noqa: F401  (networks of the record)
+import rnns  # noqa: F401
 from conftest import ROOT, copy_of_the_repository
 from network import Network
 from study import record
