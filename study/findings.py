@@ -63,10 +63,11 @@ def _wrapped(text: str) -> str:
 
 
 def write(path: str | Path, folder: Path = FOLDER) -> None:
-    """Put its sentences into an executed notebook, and give its styled tables lasting names.
+    """Put its sentences into an executed notebook, and take what is random out of its outputs.
 
-    pandas draws such a name at random; here it is the place of the cell, so that executing a
-    notebook again changes only what it found. Sentences that lack a number stay as they are.
+    pandas draws the name of a styled table, and prints its address; the name becomes the place of
+    the cell. So executing a notebook again changes only what it found. Sentences that lack a number
+    stay as they are.
     """
     path = Path(path)
     notebook, texts = nbformat.read(path, as_version=4), {}
@@ -80,9 +81,9 @@ def write(path: str | Path, folder: Path = FOLDER) -> None:
             if f"<!-- {marker} -->" in cell.source:
                 cell.source = files.between(cell.source, marker, text)
         for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):
-                html = output.data["text/html"]
-                output.data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}(?=\W|_)", f"T_{place:05}", html)
+            for kind in output.get("data", {}).keys() & {"text/html", "text/plain"}:
+                text = re.sub(r"\bT_[0-9a-f]{5}(?=\W|_)", f"T_{place:05}", output.data[kind])
+                output.data[kind] = re.sub(r" at 0x[0-9a-f]+>", ">", text)
     nbformat.write(notebook, path)
 
 
