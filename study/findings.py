@@ -55,11 +55,13 @@ def sentences(name: str, folder: Path = FOLDER) -> dict[str, str]:
 
 
 def _wrapped(text: str) -> str:
-    """Break the lines of a paragraph, or of each bullet, anew."""
+    """Break the lines of a paragraph, or of each item of a list, anew."""
     look = {"width": COLUMNS, "break_long_words": False, "break_on_hyphens": False}
-    blocks = [" ".join(block.split()) for block in re.split(r"\n(?=- )", text)]
-    indent = "  " if text.startswith("- ") else ""
-    return "\n".join(textwrap.fill(block, **look, subsequent_indent=indent) for block in blocks)
+    lines = []
+    for block in re.split(r"\n(?=- |\d+\. )", text):
+        item = re.match(r"- |\d+\. |", block)[0]
+        lines += textwrap.wrap(" ".join(block.split()), **look, subsequent_indent=" " * len(item))
+    return "\n".join(lines)
 
 
 def write(path: str | Path, folder: Path = FOLDER) -> None:
