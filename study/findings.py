@@ -64,6 +64,15 @@ def _wrapped(text: str) -> str:
     return "\n".join(lines)
 
 
+def _written(name: str, folder: Path) -> dict[str, str]:
+    """Return ``sentences``; none where there are none, or where they lack a number."""
+    try:
+        return sentences(name, folder) if (folder / f"{name}.md").exists() else {}
+    except KeyError as error:
+        print(f"{name}: there is no number for {error}, so its findings stay as they are.")
+        return {}
+
+
 def write(path: str | Path, folder: Path = FOLDER) -> None:
     """Put its sentences into an executed notebook, and take what is random out of its outputs.
 
@@ -72,12 +81,7 @@ def write(path: str | Path, folder: Path = FOLDER) -> None:
     stay as they are.
     """
     path = Path(path)
-    notebook, texts = nbformat.read(path, as_version=4), {}
-    if (folder / f"{path.stem}.md").exists():
-        try:
-            texts = sentences(path.stem, folder)
-        except KeyError as error:
-            print(f"{path.name} has no number for {error}: its findings stay as they are.")
+    notebook, texts = nbformat.read(path, as_version=4), _written(path.stem, folder)
     for place, cell in enumerate(notebook.cells):
         for marker, text in texts.items():
             if f"<!-- {marker} -->" in cell.source:
@@ -93,7 +97,7 @@ def main(names: list[str]) -> None:
     """Write the sentences of notebooks, by name, or of the front page (``README``)."""
     for name in names:
         if name == "README":
-            for marker, text in sentences(name).items():
+            for marker, text in _written(name, FOLDER).items():
                 files.write_between("README.md", marker, text)
         else:
             write(f"{name}.ipynb")

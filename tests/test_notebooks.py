@@ -30,6 +30,9 @@ EXPLORATION = {
     "num_mistakes": 2,
 }
 
+# Their sentences compare two groups of writers; the first test images are all by one.
+COMPARES_GROUPS = ["data_exploration.ipynb", "results.ipynb"]
+
 DIVERGES = 1e12  # a learning rate whose loss ends far above that of guessing, on any processor
 
 # Settings put in place of each notebook's own: everything runs, nothing learns much. Where a search
@@ -160,7 +163,7 @@ def test_runs_with_tiny_settings(name, repository, monkeypatch):
     papermill.execute_notebook(
         path, repository / f"tiny-{name}", TINY[name], progress_bar=False, cwd=repository
     )
-    if (kept / f"{path.stem}.md").exists():
+    if (kept / f"{path.stem}.md").exists() and name not in COMPARES_GROUPS:
         assert findings.sentences(path.stem, kept)
 
 
