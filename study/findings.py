@@ -12,8 +12,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import nbformat
-
 from study import files
 
 FOLDER = Path("results/findings")
@@ -81,16 +79,21 @@ def write(path: str | Path, folder: Path = FOLDER) -> None:
     stay as they are.
     """
     path = Path(path)
-    notebook, texts = nbformat.read(path, as_version=4), _written(path.stem, folder)
-    for place, cell in enumerate(notebook.cells):
+    notebook, texts = json.loads(path.read_text(encoding="utf-8")), _written(path.stem, folder)
+    for place, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"])
         for marker, text in texts.items():
-            if f"<!-- {marker} -->" in cell.source:
-                cell.source = files.between(cell.source, marker, text)
+            if f"<!-- {marker} -->" in source:
+                source = files.between(source, marker, text)
+        cell["source"] = source.splitlines(keepends=True)
         for output in cell.get("outputs", []):
             for kind in output.get("data", {}).keys() & {"text/html", "text/plain"}:
-                text = re.sub(r"\bT_[0-9a-f]{5}(?=\W|_)", f"T_{place:05}", output.data[kind])
-                output.data[kind] = re.sub(r" at 0x[0-9a-f]+>", ">", text)
-    nbformat.write(notebook, path)
+                text = "".join(output["data"][kind])
+                text = re.sub(r"\bT_[0-9a-f]{5}(?=\W|_)", f"T_{place:05}", text)
+                text = re.sub(r" at 0x[0-9a-f]+>", ">", text)
+                output["data"][kind] = text.splitlines(keepends=True)
+    text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True)
+    files.write_whole(path, f"{text}\n".encode())
 
 
 def main(names: list[str]) -> None:

@@ -163,7 +163,7 @@ def test_imports_are_in_the_list_of_packages(name):
 
 
 def test_what_make_run_needs_is_little():
-    assert len(installed_by(STUDY)) <= 21
+    assert len(installed_by(STUDY)) <= 20
 
 
 def test_every_package_has_an_exact_version():

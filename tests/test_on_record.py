@@ -90,6 +90,15 @@ def test_nothing_that_runs_are_judged_on_is_read_before_the_choice_is_kept(path)
                 allowed.update(node.args)
             if isinstance(node, ast.keyword) and node.arg == "judge":
                 allowed.update(ast.walk(node.value))
+        handed_on = {  # a function's own parameter: who calls it with such a set is found below
+            argument.arg
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef)
+            for argument in node.args.args
+        }
         for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "predictions":
+                asked = getattr(node.args[1], "id", None)
+                assert asked in handed_on, "predictions are read before the choice is kept"
             if isinstance(node, ast.Name) and node.id in judged and node not in allowed:
                 assert isinstance(node.ctx, ast.Store), f"{node.id} is read: {ast.unparse(tree)}"
