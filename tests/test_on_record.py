@@ -57,7 +57,9 @@ def test_executing_a_notebook_from_the_record_changes_no_number(name, tmp_path, 
     monkeypatch.chdir(repository)
     committed = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
     executed = nbformat.read(repository / f"{name}.ipynb", as_version=4)
-    NotebookClient(executed, resources={"metadata": {"path": str(repository)}}).execute()
+    NotebookClient(
+        executed, coalesce_streams=True, resources={"metadata": {"path": str(repository)}}
+    ).execute()
     assert texts(executed) == texts(committed)
     trained = list((repository / "runs" / name).glob("*/model.pt"))
     assert trained == [], "a run was trained that is not on record"
