@@ -77,12 +77,6 @@ def intervals():
     yield plots.intervals(table.iloc[:3], "accuracy (%)", "Three")
 
 
-def accuracy_by_minute():
-    run = pd.DataFrame({"minutes": [4.1, 8.3, 12.4], "valid_accuracy": [0.113, 0.72, 0.985]})
-    names = [f"{name}, {order}" for name in ("GRU", "minGRU") for order in ("plain", "permuted")]
-    return plots.accuracy_by_minute({name: run + 0.01 * i for i, name in enumerate(names)}, LONG)
-
-
 def differences(models):
     p_values = 10.0 ** RNG.uniform(-5, 0, (len(models), len(models)))
     errors = pd.Series(RNG.integers(30, 150, len(models)), index=list(models))
@@ -192,9 +186,22 @@ def distance_histograms():
     return plots.distance_histograms({name: RNG.random(90) for name in names}, 0.2, LONG)
 
 
+def row_reader():
+    yield plots.row_reader(IMAGES[0], [1, 10, 11, 28], "256 numbers", LONG)
+    yield plots.row_reader(IMAGES[0], [1, 2], "a matrix of 16 x 16 numbers", "Two")
+
+
+def tensor_shapes():
+    first, second = (1, 28, 28), (16, 14, 14)
+    steps = [("an image", first), ("5x5 convolution, batch norm, pooling, ReLU", second)]
+    steps += [("5x5 convolution, batch norm, pooling, ReLU", (32, 7, 7)), ("flatten", (1568,))]
+    yield plots.tensor_shapes([*steps, ("linear layer, ReLU", (256,)), ("linear", (10,))], LONG)
+    yield plots.tensor_shapes([("an image", first), ("linear layer", (10,))], "One layer")
+
+
 def film_strip():
     strips = {name: RNG.random((28, 10)) for name in ("RNN", "GRU", "LSTM")}
-    return plots.film_strip(IMAGES[0], 7, strips)
+    return plots.film_strip(IMAGES[0], 7, strips, LONG)
 
 
 def class_frequencies():
@@ -239,7 +246,6 @@ def refusal_curves():
 
 
 EXAMPLES = {
-    "accuracy_by_minute": accuracy_by_minute,
     "accuracy_by_class": lambda: by_class(list(MODELS)[:4]),
     "accuracy_by_row": lambda: plots.accuracy_by_row(
         {name: RNG.random(28) for name in ("RNN", "GRU", "LSTM")}, LONG
@@ -269,7 +275,9 @@ EXAMPLES = {
     "refusal": refusal,
     "refusal_curves": refusal_curves,
     "reliability": lambda: [reliability(MODELS), reliability(TWENTY), reliability(["CNN"])],
+    "row_reader": row_reader,
     "stacked_maps": stacked_maps,
+    "tensor_shapes": tensor_shapes,
     "waterfall": waterfall,
 }
 

@@ -8,6 +8,7 @@ from inspect import get_annotations, isfunction
 from matplotlib.figure import Figure
 
 from study.plots.curves import *  # noqa: F403
+from study.plots.diagrams import *  # noqa: F403
 from study.plots.grids import *  # noqa: F403
 from study.plots.images import *  # noqa: F403
 from study.plots.models import *  # noqa: F403
