@@ -34,7 +34,7 @@ define execute
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-pixels benchmark-folds tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
@@ -47,7 +47,6 @@ help:
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure the speed of training and the time to 99 %; count how pictures of all kinds are read"
-	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
@@ -108,10 +107,6 @@ benchmark: .venv/app
 	@echo "== measuring; leave the machine alone meanwhile"
 	$(BIN)/python -m experiments.speed --figure visualizations/time_to_99.png
 	$(BIN)/python -m experiments.scenes --report docs/scenes.md
-
-benchmark-pixels: .venv/study
-	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
-	$(BIN)/python -m experiments.pixel_by_pixel --report results/pixel_by_pixel.csv
 
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"

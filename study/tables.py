@@ -39,6 +39,7 @@ NAMES = _Names(
     lstm_augmented="LSTM, augmented",
     bilstm_augmented="BiLSTM, augmented",
     best_reader="best reader of sequences",
+    attention="transformer",
 )
 # How a number of the results is written.
 FORMATS = (

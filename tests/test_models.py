@@ -13,7 +13,7 @@ from torch import nn
 
 from conftest import ROOT
 from network import CNN, DeepCNN, Ensemble
-from rnns import GRU, BiLSTM, MinGRU, RowsAndColumns
+from rnns import GRU, BiLSTM, RowsAndColumns
 from study import evaluation, statistics, tables, weights
 
 RESULTS = pd.read_csv(ROOT / "results" / "results.csv").set_index("model", drop=False)
@@ -77,8 +77,7 @@ def test_family_of_a_network():
     assert [tables.family(network) for network in networks] == [
         "convolutional", "convolutional", "ensemble", "recurrent", "recurrent", "other"
     ]  # fmt: skip
-    for network in (MinGRU(8), MinGRU(8, channels=(2,)), RowsAndColumns(8, channels=(2,))):
-        assert tables.family(network) == "recurrent"
+    assert tables.family(RowsAndColumns(8, channels=(2,))) == "recurrent"
 
 
 def test_row_of_a_model():
