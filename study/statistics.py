@@ -102,29 +102,6 @@ def _exact_p(only_a: int, only_b: int) -> float:
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
 
-def after_each_row(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """Return how good the answers are that a recurrent network gives while the rows come in.
-
-    Args:
-        logits: float, shape (N, rows, classes): the answer after each row.
-        labels: int64, shape (N,).
-
-    Returns:
-        ``accuracy 1``, ``accuracy 2``, ... by the number of rows read, and ``confidence 1``, ...,
-        the mean probability of the answer (0 to 1); ``settled``, the number of rows after which
-        half of the answers do not change any more.
-    """
-    answers, confidence = logits.argmax(2), logits.softmax(2).amax(2)
-    columns = {"accuracy": (answers == labels[:, None]).float(), "confidence": confidence}
-    table = {
-        f"{name} {row}": float(mean)
-        for name, values in columns.items()
-        for row, mean in enumerate(values.mean(0), start=1)
-    }
-    before = (answers != answers[:, -1:]) * torch.arange(1, answers.shape[1] + 1)
-    return table | {"settled": float(before.amax(1).median() + 1)}
-
-
 def compare_trials(runs: pd.DataFrame, misclassified: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Return the errors of each trial of a cross-validation, beside those of a reference.
 
@@ -154,6 +131,29 @@ def compare_trials(runs: pd.DataFrame, misclassified: pd.DataFrame, reference: s
         table.loc[trial, "change"] = len(ours) / len(theirs) - 1 if theirs else np.nan
         table.loc[trial, "p"] = _exact_p(len(ours - theirs), len(theirs - ours))
     return table
+
+
+def after_each_row(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """Return how good the answers are that a recurrent network gives while the rows come in.
+
+    Args:
+        logits: float, shape (N, rows, classes): the answer after each row.
+        labels: int64, shape (N,).
+
+    Returns:
+        ``accuracy 1``, ``accuracy 2``, ... by the number of rows read, and ``confidence 1``, ...,
+        the mean probability of the answer (0 to 1); ``settled``, the number of rows after which
+        half of the answers do not change any more.
+    """
+    answers, confidence = logits.argmax(2), logits.softmax(2).amax(2)
+    columns = {"accuracy": (answers == labels[:, None]).float(), "confidence": confidence}
+    table = {
+        f"{name} {row}": float(mean)
+        for name, values in columns.items()
+        for row, mean in enumerate(values.mean(0), start=1)
+    }
+    before = (answers != answers[:, -1:]) * torch.arange(1, answers.shape[1] + 1)
+    return table | {"settled": float(before.amax(1).median() + 1)}
 
 
 SUSPECT_CONFIDENCE = 0.9  # mean confidence from which a unanimous answer makes a label suspect
