@@ -133,29 +133,6 @@ def compare_trials(runs: pd.DataFrame, misclassified: pd.DataFrame, reference: s
     return table
 
 
-def after_each_row(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """Return how good the answers are that a recurrent network gives while the rows come in.
-
-    Args:
-        logits: float, shape (N, rows, classes): the answer after each row.
-        labels: int64, shape (N,).
-
-    Returns:
-        ``accuracy 1``, ``accuracy 2``, ... by the number of rows read, and ``confidence 1``, ...,
-        the mean probability of the answer (0 to 1); ``settled``, the number of rows after which
-        half of the answers do not change any more.
-    """
-    answers, confidence = logits.argmax(2), logits.softmax(2).amax(2)
-    columns = {"accuracy": (answers == labels[:, None]).float(), "confidence": confidence}
-    table = {
-        f"{name} {row}": float(mean)
-        for name, values in columns.items()
-        for row, mean in enumerate(values.mean(0), start=1)
-    }
-    before = (answers != answers[:, -1:]) * torch.arange(1, answers.shape[1] + 1)
-    return table | {"settled": float(before.amax(1).median() + 1)}
-
-
 SUSPECT_CONFIDENCE = 0.9  # mean confidence from which a unanimous answer makes a label suspect
 
 

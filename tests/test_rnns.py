@@ -18,6 +18,8 @@ from rnns import (
     Transformer,
     mean_loss_logits,
 )
+from study import scores
+from study.data import Digits
 from study.evaluation import num_parameters
 
 NETWORKS = [RNN, GRU, LSTM, BiLSTM]
@@ -191,6 +193,29 @@ def test_mean_loss_logits_stay_finite_where_all_rows_are_sure():
     loss.backward()
     assert loss.item() == pytest.approx(100, rel=1e-3)
     assert logits.grad.isfinite().all()
+
+
+class Answers(nn.Linear):
+    """In place of a recurrent network: gives prepared answers, 99 % sure, after each row."""
+
+    def __init__(self, answers: list[list[int]]):
+        super().__init__(1, 1)
+        self.answers = torch.tensor(answers)
+
+    def logits_by_row(self, images: torch.Tensor) -> torch.Tensor:
+        probabilities = 0.01 / 9 + (0.99 - 0.01 / 9) * F.one_hot(self.answers, 10)
+        return probabilities[: len(images)].log()
+
+
+def test_answers_after_each_row():
+    """Of three images, the first has its answer from the start, the others after 2 and 3 rows."""
+    model = Answers([[1, 1, 1], [0, 2, 2], [2, 1, 0]])
+    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    told = scores.after_each_row(model, {"held out": Digits(images, torch.tensor([1, 2, 1]))})
+    assert [told[f"accuracy {row}"] for row in (1, 2, 3)] == pytest.approx([1 / 3, 1, 2 / 3])
+    assert [told[f"confidence {row}"] for row in (1, 2, 3)] == pytest.approx([0.99] * 3)
+    assert told["settled"] == 2
+    assert len(told) == 7
 
 
 @pytest.mark.parametrize("network", [RNN, GRU, LSTM])

@@ -104,21 +104,6 @@ def test_trials_are_compared_on_the_images_of_their_folds():
         statistics.compare_trials(runs, misclassified, "c")
 
 
-def test_answers_after_each_row():
-    """Three images of three rows: sure from the start, settled after two rows, and after three."""
-    answers = torch.tensor([[1, 1, 1], [0, 2, 2], [2, 1, 0]])
-    logits = 10.0 * torch.nn.functional.one_hot(answers, 10)
-    logits[0, 0] = 0.1 * torch.nn.functional.one_hot(torch.tensor(1), 10)
-    told = statistics.after_each_row(logits, torch.tensor([1, 2, 1]))
-    assert [told[f"accuracy {row}"] for row in (1, 2, 3)] == pytest.approx([1 / 3, 1, 2 / 3])
-    sure = math.exp(10) / (math.exp(10) + 9)
-    unsure = math.exp(0.1) / (math.exp(0.1) + 9)
-    assert told["confidence 1"] == pytest.approx((2 * sure + unsure) / 3)
-    assert told["confidence 3"] == pytest.approx(sure)
-    assert told["settled"] == 2
-    assert len(told) == 7
-
-
 def test_a_label_is_suspected_where_all_networks_give_the_same_other_answer():
     rows = [
         ("a", 5, 1, 7, 0.99),
