@@ -38,8 +38,8 @@ NAMES = _Names(
     gru_augmented="GRU, augmented",
     lstm_augmented="LSTM, augmented",
     bilstm_augmented="BiLSTM, augmented",
-    best_reader="best reader of sequences",
     attention="transformer",
+    best_reader="best reader of sequences",
 )
 # How a number of the results is written.
 FORMATS = (

@@ -70,13 +70,6 @@ def error_by_size():
     yield plots.error_by_size(points.iloc[:1], "One")
 
 
-def intervals():
-    table = pd.DataFrame({"accuracy": 0.99 + 0.006 * RNG.random(20)}, index=TWENTY)
-    table = table.assign(low=table["accuracy"] - 0.002, high=table["accuracy"] + 0.0015)
-    yield plots.intervals(table, "accuracy on 12000 images, 95 % interval (%)", LONG, "CNN")
-    yield plots.intervals(table.iloc[:3], "accuracy (%)", "Three")
-
-
 def differences(models):
     p_values = 10.0 ** RNG.uniform(-5, 0, (len(models), len(models)))
     errors = pd.Series(RNG.integers(30, 150, len(models)), index=list(models))
@@ -270,7 +263,6 @@ EXAMPLES = {
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
-    "intervals": intervals,
     "learning_curves": learning_curves,
     "refusal": refusal,
     "refusal_curves": refusal_curves,
