@@ -34,7 +34,7 @@ define execute
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds benchmark-svm benchmark-images tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
@@ -48,6 +48,8 @@ help:
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure the speed of training and the time to 99 %; count how pictures of all kinds are read"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
+	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
+	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs, unpacked data and caches"
@@ -113,6 +115,14 @@ benchmark-folds: .venv/study
 	$(BIN)/python -m experiments.cross_validation --report results
 	$(BIN)/python -m experiments.cross_validation "strength 0.5" "strength 1" \
 		--split "by writer" --folds 0 1 --report results
+
+benchmark-svm: .venv/study
+	@echo "== training the support vector machine; what results/svm.csv has is not trained again"
+	$(BIN)/python -m experiments.support_vector_machine --report results
+
+benchmark-images: .venv/study
+	@echo "== fitting support vector machines to more and more images, some minutes"
+	$(BIN)/python -m experiments.how_many_images --report results
 
 tensorboard: .venv/study
 	@echo "== showing the logs in runs/"

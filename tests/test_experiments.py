@@ -133,8 +133,35 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
 
 
+def test_a_support_vector_machine_learns_from_more_and_more_images(tmp_path, monkeypatch):
+    from experiments import how_many_images
+
+    monkeypatch.setattr(how_many_images, "NUMBERS", (20, 200, 480))
+    monkeypatch.setattr(sys, "argv", ["", "--images", "600", "--report", str(tmp_path)])
+    how_many_images.main()
+    table = pd.read_csv(tmp_path / "svm_by_images.csv")
+    assert table["images"].tolist() == [20] * 3 + [200] * 3 + [480]
+    assert (table["held_out"] == 120).all()
+    means = table.groupby("images")["errors"].mean()
+    assert means[20] > means[200] > means[480]
+
+
+def test_committed_table_of_the_support_vector_machine():
+    from experiments.how_many_images import NUMBERS, SEEDS
+
+    table = pd.read_csv(ROOT / "results" / "svm_by_images.csv")
+    seeds = table.groupby("images").size()
+    assert seeds.index.tolist() == list(NUMBERS)
+    assert seeds.tolist() == [len(SEEDS)] * (len(NUMBERS) - 1) + [1]
+
+
 def test_make_gives_experiments_arguments_that_they_understand(monkeypatch):
-    targets = ["benchmark", "benchmark-folds"]
+    targets = [
+        "benchmark",
+        "benchmark-folds",
+        "benchmark-svm",
+        "benchmark-images",
+    ]
     make = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True)
     lines = make.stdout.replace("\\\n", " ").splitlines()
     commands = [line.partition(" -m ")[2] for line in lines if " -m experiments." in line]
@@ -175,3 +202,26 @@ def test_folds_by_writer_keep_writers_apart():
     assert len(all_folds) == NUM_FOLDS
     for train, unseen in all_folds:
         assert not set(writers[train]) & set(writers[unseen])
+
+
+def test_support_vector_machine_is_chosen_on_held_out_images(tmp_path, monkeypatch):
+    from experiments import support_vector_machine as script
+
+    monkeypatch.setattr(script, "COSTS", (1, 10))
+    monkeypatch.setattr(script, "GAMMAS", (1e-6, 0.02))
+    monkeypatch.setattr(sys, "argv", ["svm", "--images", "300", "--report", str(tmp_path)])
+    script.main()
+    table = pd.read_csv(tmp_path / "svm.csv")
+    assert table["judged_on"].tolist() == ["held out"] * 4 + ["test"]
+    assert table["num_images"].tolist() == [240] * 4 + [300]
+    *grid, final = table.to_dict("records")
+    best = min(grid, key=lambda row: row["errors"])
+    assert (final["cost"], final["gamma"]) == (best["cost"], best["gamma"])
+    wrong = pd.read_csv(tmp_path / "svm_errors.csv")
+    assert len(wrong) == final["errors"] == round(10_000 * (1 - final["accuracy"])) < 5000
+    # Its images, 9 weights of each, and 45 biases.
+    assert final["parameters"] == final["support_vectors"] * (784 + 9) + 45
+
+    monkeypatch.setattr(script, "judge", None)  # what the table has is not trained again
+    script.main()
+    assert pd.read_csv(tmp_path / "svm.csv").equals(table)

@@ -23,12 +23,7 @@ EXPLORATION = {
     "num_train_images": 800,
     "num_test_images": 200,
     "num_samples": 3,
-    "num_extremes": 2,
-    "num_close_neighbours": 3,
     "num_components": 10,
-    "num_map_images": 100,
-    "tsne_perplexity": 10,
-    "tsne_iterations": 250,
     "num_candidates": 5,
     "num_shifted": 100,
     "num_conflicts": 2,
@@ -58,28 +53,23 @@ TINY = {
         "num_test_images": 200,
     },
     "train_with_augmentation.ipynb": {
-        "strengths": [0.5],
-        "elastics": [0.0, 0.5],
-        "trial_rates": [0.01],
-        "trial_decays": [0.0, 0.01],
-        "num_suspected": 9,
+        "strengths": [0, 0.5],
         "deep_settings": {"lr": 0.003, "batch_size": 32, "width": 4},
-        "small_settings": {"lr": 0.003, "batch_size": 32, "width": 2},
+        "mlp_rates": [0.003, 0.01],
         "size_trials": [
             [3_000, "SeparableCNN", {"width": 3}, 0.01, 0.5],
             [900, "RecursiveCNN", {"width": 6}, 0.01, 0.1],
             [800, "RecursiveCNN", {"width": 6, "pooling": [1, 1]}, 0.01, 0],
         ],
         "size_epochs": [1, 1, 2],
-        "trial_epochs": 1,
-        "batch_size": 32,
-        "distilled_size": 900,
-        "num_views": 1,
-        "ema_decay": 0.5,
         "short_epochs": 1,
-        "long_epochs": 1,
+        "long_epochs": 2,
         "step_seeds": [0, 1],
         "final_seeds": [0, 1],
+        "numbers": [100, 480],
+        "num_steps": 3,
+        "few_gru_settings": {"lr": 0.003, "hidden_size": 8},
+        "num_suspected": 9,
         "num_train_images": 600,
         "num_test_images": 200,
     },
@@ -142,10 +132,9 @@ TINY = {
     },
     "results.ipynb": {
         "num_test_images": 300,
-        "num_train_images": 1000,
-        "num_map_images": 100,
         "num_hardest": 2,
         "num_resamples": 100,
+        "num_shuffles": 10,
     },
 }
 
@@ -214,10 +203,8 @@ def test_validation_needs_no_second_run_that_converged(execute):
 
 
 def test_exploration_runs_at_the_limits_of_its_settings(execute):
-    limits = {"num_components": 100, "num_close_neighbours": 4, "num_samples": 5}
-    limits |= {"num_extremes": 5, "num_candidates": 1, "knn_neighbours": 100}
-    smallest = {"num_train_images": 100, "num_test_images": 50, "num_map_images": 50}
-    smallest |= {"tsne_perplexity": 16, "tsne_iterations": 250, "shifts": [1]}
+    limits = {"num_components": 100, "num_samples": 5, "num_candidates": 1, "knn_neighbours": 100}
+    smallest = {"num_train_images": 100, "num_test_images": 50, "shifts": [1]}
     execute("data_exploration.ipynb", limits | smallest)
 
 
@@ -244,17 +231,17 @@ def test_results_cope_with_any_models(execute, repository, own_models, models, n
     settings = {"models": models + own_models[:num_own], "num_test_images": 50}
     execute("results.ipynb", TINY["results.ipynb"] | settings)
     results = pd.read_csv(repository / "results" / "results.csv")
-    assert list(results["model"]) == names
+    assert list(results["model"]) == ["support vector machine", *names]
     readme = (repository / "README.md").read_text(encoding="utf-8")
     table = readme.partition("<!-- results -->\n")[2].partition("\n<!-- /results -->")[0]
     shown = [row.split("|")[1].strip() for row in table.splitlines()[2:]]
-    assert shown == names[:14]
+    assert shown == ["support vector machine", *names][:14]
 
 
 def test_results_are_written_only_where_everything_ran(execute, repository, monkeypatch):
     paths = [repository / "README.md", repository / "results" / "results.csv"]
     before = [path.read_bytes() for path in paths]
-    monkeypatch.setattr(plots, "reliability", None)
+    monkeypatch.setattr(plots, "forest", None)
     with pytest.raises(TypeError):
         execute("results.ipynb", TINY["results.ipynb"] | {"models": ["small_25k"]})
     assert [path.read_bytes() for path in paths] == before
@@ -313,12 +300,36 @@ def test_form(name):
         assert re.match(r"\w+ = .*#|[ \])}]", line), f"not a setting with its comment: {line}"
 
 
+MARKED = r"<!-- (answer|findings) -->.*?<!-- /\1 -->"
+NUMBER = r"\d{1,3}(?:[ ,]\d{3})+(?!\d)|\d+(?:\.\d+)?"
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_prose_states_no_result(name):
-    """A result changes when a cell is run again; text does not."""
+def test_prose_states_results_between_markers(name):
+    """A result changes when a cell is run again; other text does not."""
     for cell in read(name).cells:
         if cell.cell_type == "markdown":
-            assert not re.search(r"\d+\.\d+ ?%|99\.\d", cell.source), cell.source
+            text = re.sub(rf"{MARKED}|<details>.*?</details>", "", cell.source, flags=re.S)
+            assert not re.search(r"\d+\.\d+ ?%|99\.\d", text), cell.source
+
+
+def numbers(text):
+    """The numbers of a text, without the spaces or commas between their thousands."""
+    return [re.sub("[ ,]", "", found) for found in re.findall(NUMBER, text)]
+
+
+@pytest.mark.parametrize("name", ["data_exploration.ipynb", "results.ipynb"])
+def test_results_in_prose_are_those_of_the_cells(name):
+    """Each number between markers stands in an output of the notebook, perhaps with more digits."""
+    notebook = read(name)
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    texts = [o.get("text", "") or o.get("data", {}).get("text/html", "") for o in outputs]
+    shown = numbers(re.sub("<[^>]*>", " ", "\n".join(texts)))
+    for cell in notebook.cells:
+        for marked in re.finditer(MARKED, cell.source, re.S):
+            for number in numbers(marked[0]):
+                digits = len(number.partition(".")[2])
+                assert float(number) in {round(float(other), digits) for other in shown}, number
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

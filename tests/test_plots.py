@@ -76,16 +76,23 @@ def differences(models):
     return plots.differences(pd.DataFrame(p_values, list(models), list(models)), errors, LONG)
 
 
-def reliability(models):
-    table = pd.DataFrame({"confidence": [0.4, 0.7, 1], "accuracy": [0, 0.8, 1]})
-    table["count"] = [1, 20, 9000]
-    return plots.reliability(dict.fromkeys(models, table), dict.fromkeys(models, 0.0021), LONG)
+def paired_dots():
+    errors = pd.DataFrame(
+        {"employees": 0.1 + RNG.random(20), "students": 0.4 + RNG.random(20)}, TWENTY
+    )
+    yield plots.paired_dots(errors, "test error (%, log scale)", LONG)
+    errors.iloc[1:3, 0] = 0
+    yield plots.paired_dots(errors.head(3), "test error (%, log scale)", "Three")
+    yield plots.paired_dots(0.01 * errors.head(1), "test error (%, log scale)", "One")
 
 
-def by_class(models):
-    accuracy = pd.Series(0.98 + 0.01 * RNG.random(10))
-    table = pd.DataFrame({"low": accuracy - 0.01, "accuracy": accuracy, "high": accuracy + 0.005})
-    return plots.accuracy_by_class(dict.fromkeys(models, table), LONG)
+def forest():
+    table = pd.DataFrame({"mean": RNG.normal(5, 5, 20)}, TWENTY)
+    table = table.assign(low=table["mean"] - 4, high=table["mean"] + 3)
+    table["real"] = table["low"] > 0
+    label = "more errors than the first one\nin 10 000 images, 95 % interval by writers"
+    yield plots.forest(table, label, LONG, "adjusted p below 0.05", "0.05 or more")
+    yield plots.forest(table.head(1), label, "One", "real", "perhaps not")
 
 
 def image_panels():
@@ -93,14 +100,10 @@ def image_panels():
     yield plots.image_panels({"ten of each": table, "strangest": table}, row_labels=list("0123"))
     captions = [["0.5\nread as 8"] * 10] * 4
     yield plots.image_panels({LONG: table}, captions=captions, row_labels=["shift (pixels)"] * 4)
-    layers = {"the image": IMAGES[:1, None], "first block": table[:2, :8, :14, :14]}
-    yield plots.image_panels(layers, below=True, borders=True, title=LONG)
-    means = {"mean": table[:1] / 255, "standard deviation": table[1:2] / 560}
-    yield plots.image_panels(
-        means, below=True, cmap="viridis", colour_label="ink (0 to 1)", title=LONG
-    )
     steps = [[IMAGES[0], IMAGES[0][:9, :], IMAGES[0][:, :9]]]
-    yield plots.image_panels({"steps": steps}, captions=[["picture", "ink found", "cropped"]])
+    yield plots.image_panels(
+        {"steps": steps}, borders=True, captions=[["picture", "ink found", "cropped"]]
+    )
 
 
 def gallery():
@@ -111,23 +114,10 @@ def gallery():
     yield plots.gallery(IMAGES[:0], [], "No mistake")
 
 
-def confusion_matrices():
-    matrix = RNG.integers(0, 9, (10, 10)) + np.diag([1000] * 10)
-    yield plots.confusion_matrices({"training images": matrix * 5, "test images": matrix}, LONG)
-    yield plots.confusion_matrices({"test images": matrix}, "One matrix")
-
-
 def ink_position():
     table = pd.DataFrame(RNG.random((50, 2)) + 13.5, columns=["row", "column"])
     table[["height", "width"]] = RNG.integers(5, 21, (50, 2))
     return plots.ink_position(table, IMAGES[0] / 255, LONG)
-
-
-def class_maps():
-    labels = np.repeat(np.arange(10), 5)
-    points = np.stack([labels % 4, labels // 4], 1) + 0.1 * RNG.random((50, 2))
-    title = "t-SNE: 92 % have a\nnearest neighbour of their class"
-    return plots.class_maps({title: points, f"{title} ": points}, labels)
 
 
 def by_seed():
@@ -197,11 +187,6 @@ def film_strip():
     return plots.film_strip(IMAGES[0], 7, strips, LONG)
 
 
-def class_frequencies():
-    shares = pd.DataFrame({"training": RNG.random(10) + 9, "test": RNG.random(10) + 9})
-    return plots.class_frequencies(shares, LONG)
-
-
 def waterfall():
     seconds = {"the usual loop": 75.6, "images in memory": 44, "channels last": 47.9, "batch": 4.4}
     return plots.waterfall(pd.Series(seconds), LONG)
@@ -239,15 +224,11 @@ def refusal_curves():
 
 
 EXAMPLES = {
-    "accuracy_by_class": lambda: by_class(list(MODELS)[:4]),
     "accuracy_by_row": lambda: plots.accuracy_by_row(
         {name: RNG.random(28) for name in ("RNN", "GRU", "LSTM")}, LONG
     ),
     "by_seed": by_seed,
     "by_setting": by_setting,
-    "class_frequencies": class_frequencies,
-    "class_maps": class_maps,
-    "confusion_matrices": confusion_matrices,
     "cost": lambda: [
         cost(MODELS),
         cost(TWENTY),
@@ -259,14 +240,15 @@ EXAMPLES = {
     "dots": dots,
     "error_by_size": error_by_size,
     "film_strip": film_strip,
+    "forest": forest,
     "gallery": gallery,
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
     "learning_curves": learning_curves,
+    "paired_dots": paired_dots,
     "refusal": refusal,
     "refusal_curves": refusal_curves,
-    "reliability": lambda: [reliability(MODELS), reliability(TWENTY), reliability(["CNN"])],
     "row_reader": row_reader,
     "stacked_maps": stacked_maps,
     "tensor_shapes": tensor_shapes,

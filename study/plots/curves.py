@@ -72,16 +72,6 @@ def refusal(
     return figure
 
 
-def class_frequencies(shares: pd.DataFrame, title: str) -> plt.Figure:
-    """Draw the shares (%) of the classes, a row each, in two sets, a column each."""
-    figure, (ax,) = style.canvas(height=3.8, title=title)
-    shares.plot.bar(ax=ax, color=style.COLOURS[:2], width=0.75, rot=0, legend=False)
-    ax.axhline(100 / len(shares), color="black", ls="--", lw=1, label="equal shares")
-    ax.set(xlabel="digit", ylabel="share of the images (%)")
-    style.legend_below(figure)
-    return figure
-
-
 def distance_histograms(
     distances: dict[str, np.ndarray], threshold: float, title: str
 ) -> plt.Figure:

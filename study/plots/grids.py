@@ -25,26 +25,6 @@ def annotated_map(
     return ax.collections[0]
 
 
-def confusion_matrices(matrices: dict[str, np.ndarray], title: str) -> plt.Figure:
-    """Draw counts of true against predicted digit: by data set, int, (10 true, 10 predicted).
-    Colour counts the mistakes; the diagonal, a hundred times larger, has none.
-    """
-    figure, axes = style.canvas(len(matrices), height=7, title=title, sharey=True)
-    for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
-        counts = pd.DataFrame(matrix)
-        mistakes = counts.mask(np.eye(len(counts), dtype=bool))
-        look = {"cmap": "Oranges", "vmin": 0, "vmax": max(1, mistakes.max(axis=None))}
-        annotated_map(ax, mistakes, counts.astype(str).mask(counts == 0, ""), **look)
-        right = {"color": style.BLUE, "weight": "bold", "ha": "center", "va": "center"}
-        for digit, count in enumerate(matrix.diagonal()):
-            ax.text(digit + 0.5, digit + 0.5, count, fontsize=style.SMALL, **right)
-        heading = f"{name}: {mistakes.sum(axis=None):.0f} mistakes in {matrix.sum()}"
-        heading = style.wrapped(heading, style.WIDTH / len(matrices))
-        ax.set(xlabel="predicted digit", aspect=1, title=heading)
-    axes[0].set_ylabel("true digit")
-    return style.trim(figure, axes)
-
-
 def by_setting(
     runs: pd.DataFrame, setting: tuple[str, str], value: tuple[str, str], series: str, title: str
 ) -> plt.Figure:

@@ -16,20 +16,6 @@ from study.plots.grids import annotated_map
 ERROR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 90)
 
 
-def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    """Draw the accuracy on each digit: by model, columns low, accuracy and high (0 to 1)."""
-    figure, (ax,) = style.canvas(height=4.6, title=title)
-    for index, (name, table) in enumerate(tables.items()):
-        x = np.arange(len(table)) + 0.18 * (index - (len(tables) - 1) / 2)
-        low, middle, high = (100 * table[column] for column in ("low", "accuracy", "high"))
-        look = {"fmt": style.MARKERS[index], "color": style.COLOURS[index], "capsize": 3, "lw": 1.5}
-        ax.errorbar(x, middle, yerr=[middle - low, high - middle], label=name, **look)
-    ax.set(xlabel="digit", ylabel="accuracy (%)", xticks=range(len(table)))
-    ax.grid(axis="y")
-    style.legend_below(figure)
-    return figure
-
-
 def cost(
     results: pd.DataFrame,
     families: Mapping[str, str],
@@ -92,7 +78,7 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
         look = {"color": colour, "capsize": 3, "lw": 1.5, "label": kind}
         ax.errorbar(part["parameters"], part["error"], yerr=ends, fmt=marker, **look)
         line = part[part["joined"]].sort_values("parameters")
-        ax.plot(line["parameters"], line["error"], color=colour, lw=1)
+        ax.plot(line["parameters"], line["error"], color=colour, lw=1.5, alpha=0.3)
     least, most = points["parameters"].min(), points["parameters"].max()
     ax.set(xscale="log", yscale="log", xlim=(least / 2, most * 2))
     ax.set(xlabel="parameters (log scale)", ylabel="test error (%, log scale)")
@@ -171,20 +157,60 @@ def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Fi
     return figure
 
 
-def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: str) -> plt.Figure:
-    """Draw how often each model is right against how sure it is: by model, what
-    ``statistics.calibration`` returns, and the expected calibration error (0 to 1).
+def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
+    """Draw two numbers of each row as dots that a line joins, on a logarithmic scale.
+
+    Args:
+        table: a row for each model, the first at the top; two columns by name, perhaps of two
+            groups. How many times the first the second is stands beside it. What is 0 is drawn
+            at the left end.
+        label: name and unit of the axis.
     """
-    across = min(4, len(bins))
-    height = 1 + 2.5 * -(-len(bins) // across)
-    figure, axes = style.canvas(len(bins), across, height=height, title=title, sharey=True)
-    for ax, (name, table) in zip(axes, bins.items(), strict=True):
-        ax.plot([0, 1], [0, 1], color=style.GREY, ls="--", lw=1)
-        sizes = 12 + 18 * np.log10(table["count"])
-        ax.scatter(table["confidence"], table["accuracy"], s=sizes, color=style.BLUE, alpha=0.8)
-        heading = style.wrapped(name, 0.8 * style.WIDTH / across, 11)
-        ax.set_title(f"{heading}\ncalibration error {errors[name]:.2%}", fontsize=11)
-        ax.grid()
-    figure.supxlabel("confidence (the larger a dot, the more images)", fontsize=11)
-    figure.supylabel("share that is right", fontsize=11)
+    rows, least, most = np.arange(len(table)), table[table > 0].min(axis=None), table.max(axis=None)
+    figure, (ax,) = style.canvas(height=1.5 + 0.32 * len(table), title=title)
+    ax.set(xscale="log", xlim=(least / 1.7, most * 1.5), ylim=(len(table) - 0.5, -1.2))
+    shown = table.clip(lower=least / 1.7)
+    ax.hlines(rows, shown.min(axis=1), shown.max(axis=1), color="#bbbbbb", lw=3)
+    place = {"textcoords": "offset points", "annotation_clip": False}
+    tops = shown.iloc[0]
+    for name, colour, marker in zip(table, style.COLOURS, style.MARKERS, strict=False):
+        look = {"color": colour, "marker": marker, "clip_on": False, "zorder": 3}
+        ax.scatter(shown[name], rows, s=55, **look)
+        left = name == tops.idxmin()  # so that two names that are close grow apart
+        look = {"color": colour, "weight": "bold", "ha": "right" if left else "left"}
+        ax.annotate(name, (tops[name], 0), (-3 if left else 3, 10), **look, **place)
+    for row, (low, high) in enumerate(table.to_numpy()):
+        if low > 0:
+            ax.annotate(f"x {high / low:.1f}", (shown.iloc[row].max(), row), (10, -4), **place)
+    ax.set_yticks(rows, [style.wrapped(name, 3) for name in table.index])
+    ax.set_xlabel(label)
+    style.plain_ticks(ax.xaxis)
+    ax.grid(axis="x")
+    return figure
+
+
+def forest(table: pd.DataFrame, label: str, title: str, filled: str, hollow: str) -> plt.Figure:
+    """Draw a number of each row with its interval, and a line where it is 0.
+
+    Args:
+        table: a row for each model, the first at the top: ``low``, ``mean`` and ``high`` in the
+            unit of the axis, and ``real``, bool: whether the dot is filled.
+        label: name and unit of the axis.
+        filled, hollow: what the two kinds of dots mean.
+    """
+    figure, (ax,) = style.canvas(height=1.8 + 0.32 * len(table), title=title)
+    ax.axvline(0, color=style.GREY, lw=1)
+    for real, colour, fill, meaning in (
+        (True, style.BLUE, style.BLUE, filled),
+        (False, style.GREY, "white", hollow),
+    ):
+        part = table["real"] == real
+        rows, middle = np.flatnonzero(part), table["mean"][part]
+        ends = [middle - table["low"][part], table["high"][part] - middle]
+        look = {"fmt": "o", "color": colour, "mfc": fill, "ms": 8, "capsize": 4, "lw": 1.5}
+        ax.errorbar(middle, rows, xerr=ends, label=meaning, **look)
+    ax.set_yticks(range(len(table)), [style.wrapped(name, 3) for name in table.index])
+    ax.set(xlabel=label, ylim=(len(table) - 0.5, -0.5))
+    ax.grid(axis="x")
+    style.legend_below(figure)
     return figure

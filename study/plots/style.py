@@ -39,14 +39,13 @@ def canvas(
     return figure, list(axes.flat[:panels])
 
 
-def trim(figure: plt.Figure, axes: list[plt.Axes], below: bool = False) -> plt.Figure:
+def trim(figure: plt.Figure, axes: list[plt.Axes]) -> plt.Figure:
     """Cut the blank above and below axes that keep their aspect ratio, and return the figure."""
     figure.draw_without_rendering()
     heights = [ax.get_tightbbox().height + 14 for ax in axes]
-    bars = [bar.yaxis.label.get_window_extent().height + 14 for bar in figure.axes[len(axes) :]]
-    rows = map(max, heights, bars or heights) if below else [max(heights + bars)]
+    heights += [bar.yaxis.label.get_window_extent().height + 14 for bar in figure.axes[len(axes) :]]
     title = sum(text.get_window_extent().height + 10 for text in figure.texts)
-    figure.set_figheight((title + sum(rows)) / figure.dpi)
+    figure.set_figheight((title + max(heights)) / figure.dpi)
     return figure
 
 
