@@ -15,19 +15,19 @@ from study import plots, statistics
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 28, 28), np.uint8)
 LONG = "A title that says what was found, and that is much too long for one line of any figure here"
-MODELS = {
-    "CNN": "convolutional",
-    "CNN, with validation": "convolutional",
-    "CNN, augmented": "convolutional",
-    "deeper CNN, augmented": "convolutional",
-    "ensemble of five": "ensemble",
-    "small CNN, 25k": "convolutional",
-    "RNN": "recurrent",
-    "GRU": "recurrent",
-    "LSTM": "recurrent",
-    "BiLSTM": "recurrent",
-}
-TWENTY = MODELS | {f"{name}, distilled": family for name, family in MODELS.items()}
+MODELS = [
+    "CNN",
+    "CNN, with validation",
+    "CNN, augmented",
+    "deeper CNN, augmented",
+    "ensemble of five",
+    "small CNN, 25k",
+    "RNN",
+    "GRU",
+    "LSTM",
+    "BiLSTM",
+]
+TWENTY = MODELS + [f"{name}, distilled" for name in MODELS]
 
 
 def runs(num_epochs=1):
@@ -41,25 +41,6 @@ def runs(num_epochs=1):
     return table
 
 
-def results(models):
-    """A row for each model, many with nearly the same accuracy and as many parameters."""
-    accuracy = 0.99 + 0.006 * RNG.random(len(models))
-    table = pd.DataFrame({"model": list(models), "test accuracy": accuracy})
-    table["parameters"] = RNG.choice([23_000, 230_000, 417_578, 420_000], len(models))
-    table["training seconds"] = RNG.choice([34.0, 42.0, 190.0, 3000.0], len(models))
-    return table.assign(**{"test low": accuracy - 0.002, "test high": accuracy + 0.0015})
-
-
-def cost(models):
-    return plots.cost(results(models), models, LONG)
-
-
-def cost_of_time(models):
-    names = {f"test {end}": f"validation {end}" for end in ("low", "accuracy", "high")}
-    table, columns = results(models).rename(columns=names), ["training seconds"]
-    return plots.cost(table, models, LONG, columns=columns, images="validation")
-
-
 def error_by_size():
     points = pd.DataFrame({"parameters": [901, 997, 4_862, 24_314], "error": [1.2, 1.24, 0.9, 0.4]})
     points = points.assign(low=0.9 * points["error"], high=1.1 * points["error"])
@@ -68,12 +49,6 @@ def error_by_size():
     points["joined"] = [True, False, False, True]
     yield plots.error_by_size(points, LONG)
     yield plots.error_by_size(points.iloc[:1], "One")
-
-
-def differences(models):
-    p_values = 10.0 ** RNG.uniform(-5, 0, (len(models), len(models)))
-    errors = pd.Series(RNG.integers(30, 150, len(models)), index=list(models))
-    return plots.differences(pd.DataFrame(p_values, list(models), list(models)), errors, LONG)
 
 
 def paired_dots():
@@ -229,13 +204,6 @@ EXAMPLES = {
     ),
     "by_seed": by_seed,
     "by_setting": by_setting,
-    "cost": lambda: [
-        cost(MODELS),
-        cost(TWENTY),
-        cost({"CNN": "convolutional"}),
-        cost_of_time(TWENTY),
-    ],
-    "differences": lambda: [differences(MODELS), differences(TWENTY), differences(["CNN", "RNN"])],
     "distance_histograms": distance_histograms,
     "dots": dots,
     "error_by_size": error_by_size,

@@ -1,6 +1,6 @@
 """Numbers -> figures. Set their style first: ``plt.style.use("study.plots.paper")``.
 
-Every public function of these modules that returns a figure is at hand here: ``plots.cost``.
+Every public function of these modules that returns a figure is at hand here: ``plots.forest``.
 """
 
 from inspect import get_annotations, isfunction
