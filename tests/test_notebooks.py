@@ -318,7 +318,9 @@ def numbers(text):
     return [re.sub("[ ,]", "", found) for found in re.findall(NUMBER, text)]
 
 
-@pytest.mark.parametrize("name", ["data_exploration.ipynb", "results.ipynb"])
+@pytest.mark.parametrize(
+    "name", ["data_exploration.ipynb", "train_with_rnns.ipynb", "results.ipynb"]
+)
 def test_results_in_prose_are_those_of_the_cells(name):
     """Each number between markers stands in an output of the notebook, perhaps with more digits."""
     notebook = read(name)

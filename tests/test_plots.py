@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from study import plots, statistics
+from study import plots
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 28, 28), np.uint8)
@@ -298,16 +298,6 @@ def test_every_figure_can_be_read_and_saved(name, tmp_path):
         picture = plt.imread(tmp_path / "new folder" / f"{name}.png")
         assert picture.shape[1] == 945  # 9 inches: at GitHub's width a point is a point
         assert faults(figure) == []
-
-
-@pytest.mark.parametrize("accuracy", [0.5, 0.93, 0.965, 0.985, 0.9925, 0.996, 0.9975])
-def test_one_model_alone_has_a_labelled_error_and_cost_beside_it(accuracy):
-    low, high = statistics.wilson_interval(round(10_000 * accuracy), 10_000)
-    row = {"model": ["it"], "test accuracy": [accuracy], "test low": [low], "test high": [high]}
-    table = pd.DataFrame(row | {"parameters": [1000.0], "training seconds": [30.0]})
-    for ax in plots.cost(table, {"it": "convolutional"}, "One").axes:
-        left, right = ax.get_xlim()
-        assert any(left <= tick <= right for tick in ax.get_xticks())
 
 
 @pytest.mark.parametrize("error", [0.12, 0.25, 0.6, 1.2, 4, 6, 8.5, 12, 14, 25, 40, 60, 80])
