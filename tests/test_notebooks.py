@@ -319,7 +319,8 @@ def numbers(text):
 
 
 @pytest.mark.parametrize(
-    "name", ["data_exploration.ipynb", "train_with_rnns.ipynb", "results.ipynb"]
+    "name",
+    ["data_exploration.ipynb", "train_with_rnns.ipynb", "sequences.ipynb", "results.ipynb"],
 )
 def test_results_in_prose_are_those_of_the_cells(name):
     """Each number between markers stands in an output of the notebook, perhaps with more digits."""
