@@ -37,7 +37,7 @@ define execute
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-pixels benchmark-folds benchmark-svm benchmark-images tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds benchmark-svm benchmark-images tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
@@ -50,7 +50,6 @@ help:
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure the speed of training and the time to 99 %; count how pictures of all kinds are read"
-	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
 	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
 	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
@@ -113,10 +112,6 @@ benchmark: .venv/app
 	@echo "== measuring; leave the machine alone meanwhile"
 	$(BIN)/python -m experiments.speed --figure visualizations/time_to_99.png
 	$(BIN)/python -m experiments.scenes --report docs/scenes.md
-
-benchmark-pixels: .venv/study
-	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
-	$(BIN)/python -m experiments.pixel_by_pixel --report results/pixel_by_pixel.csv
 
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
