@@ -3,7 +3,8 @@
 SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
 # The notebooks whose runs are all on record, or that train nothing.
-ON_RECORD = data_exploration train train_with_validation train_with_rnns draw_a_digit results
+ON_RECORD = data_exploration train train_with_validation train_with_augmentation train_with_rnns \
+	draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # The kernel is that of .venv, whatever others this machine has.
@@ -29,12 +30,14 @@ endef
 define execute
 	@for notebook in $(1); do \
 		echo "== $$(date +%H:%M) $$notebook.ipynb"; $(EXECUTE) $$notebook.ipynb || exit 1; \
+		$(BIN)/python -m study.findings $$notebook || exit 1; \
 	done
+	@$(BIN)/python -m study.findings README
 	@echo "== $$(date +%H:%M) done. Notebooks, models/, results/, visualizations/ and the README's table are"
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-pixels benchmark-folds tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds benchmark-svm benchmark-images tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
@@ -47,8 +50,9 @@ help:
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure the speed of training and the time to 99 %; count how pictures of all kinds are read"
-	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
+	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
+	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs, unpacked data and caches"
@@ -109,15 +113,19 @@ benchmark: .venv/app
 	$(BIN)/python -m experiments.speed --figure visualizations/time_to_99.png
 	$(BIN)/python -m experiments.scenes --report docs/scenes.md
 
-benchmark-pixels: .venv/study
-	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
-	$(BIN)/python -m experiments.pixel_by_pixel --report results/pixel_by_pixel.csv
-
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
 	$(BIN)/python -m experiments.cross_validation --report results
-	$(BIN)/python -m experiments.cross_validation "first study" mild --split "by writer" --folds 0 1 \
-		--report results
+	$(BIN)/python -m experiments.cross_validation "strength 0.5" "strength 1" \
+		--split "by writer" --folds 0 1 --report results
+
+benchmark-svm: .venv/study
+	@echo "== training the support vector machine; what results/svm.csv has is not trained again"
+	$(BIN)/python -m experiments.support_vector_machine --report results
+
+benchmark-images: .venv/study
+	@echo "== fitting support vector machines to more and more images, some minutes"
+	$(BIN)/python -m experiments.how_many_images --report results
 
 tensorboard: .venv/study
 	@echo "== showing the logs in runs/"

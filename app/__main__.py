@@ -80,12 +80,10 @@ def read(options: argparse.Namespace) -> int:
     if sys.stdout is None:
         print("The output is closed, so no answer could be shown.", file=sys.stderr)
         return 2
-    import torch
-
     from app.service import Service
+    from study.evaluation import one_thread
     from study.weights import ModelFileError
 
-    torch.set_num_threads(1)  # an image of 28x28 is too small to be shared among cores
     try:
         service = Service(votes=False)
     except ModelFileError as error:
@@ -94,10 +92,12 @@ def read(options: argparse.Namespace) -> int:
     with suppress(AttributeError):  # a notebook's output shows every name
         sys.stdout.reconfigure(errors="backslashreplace")
     status = 0
-    for file in options.pictures:
-        answer = _answer(service, file)
-        status |= not answer.get("digits") or any(one["digit"] is None for one in answer["digits"])
-        _print(_as_json(file, answer) if options.json else _as_text(file, answer))
+    with one_thread():  # an image of 28x28 is too small to be shared among cores
+        for file in options.pictures:
+            answer = _answer(service, file)
+            digits = answer.get("digits")
+            status |= not digits or any(one["digit"] is None for one in digits)
+            _print(_as_json(file, answer) if options.json else _as_text(file, answer))
     return int(status)
 
 
@@ -106,8 +106,9 @@ def _print(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError as error:
-        # Python will try again when it ends; this time, it is to succeed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):
+            # Python will try again when it ends; this time, it is to succeed.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # as when `head` has seen enough
             print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
         raise SystemExit(1) from None
@@ -129,20 +130,23 @@ def _answer(service, file: str) -> dict:
 
 
 def _content(file: str, most: int) -> bytes:
-    if file == "-" and sys.stdin is None:
+    standard = getattr(sys.stdin, "buffer", None)  # none where it is closed, or a window of text
+    if file == "-" and standard is None:
         raise OSError("The input is closed")
-    with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as stream:
+    with nullcontext(standard) if file == "-" else Path(file).open("rb") as stream:
         return stream.read(most)
 
 
 def _advice(file: str) -> str | None:
-    """What to type in place of a folder, or of a pattern that the shell left as it is."""
+    """What to type in place of a folder, an address, or a pattern that the shell left as it is."""
     if Path(file).is_dir():
         return f"This is a folder; give the pictures in it, such as {Path(file) / '*.png'}."
+    if "://" in file:
+        return "Addresses are not read; save the picture, and give its file."
     if set(file) & set("*?[") and not Path(file).exists():
         return (
             "No file has this name, and this shell does not replace it by those that match; in "
-            f"PowerShell, type python -m app read (dir {file})."
+            f"PowerShell, type python -m app read (dir {file}).FullName"
         )
     return None
 
@@ -153,14 +157,19 @@ def _text(answer: dict) -> str:
 
 
 def _as_text(file: str, answer: dict) -> str:
-    """Such as "number.png: 20?6 (99.9 %, 98.2 %, no digit that I know, 97.0 %)"."""
+    """Such as "number.png: 20?6 (over 99.9 %, 98.2 %, no digit that I know, 97.0 %)"."""
     if not answer.get("digits"):
         return f"{file}: {answer.get('error') or answer['reason']}"
     certain = [
-        one["reason"] or f"{100 * one['probabilities'][one['digit']]:.1f} %"
-        for one in answer["digits"]
+        one["reason"] or _percent(one["probabilities"][one["digit"]]) for one in answer["digits"]
     ]
     return f"{file}: {_text(answer)} ({', '.join(certain)})"
+
+
+def _percent(probability: float) -> str:
+    """Such as "98.2 %": none is 0 or 1, though it may be rounded to them."""
+    rounded = f"{100 * probability:.1f}"
+    return {"100.0": "over 99.9", "0.0": "under 0.1"}.get(rounded, rounded) + " %"
 
 
 def _as_json(file: str, answer: dict) -> str:
@@ -184,7 +193,8 @@ def serve(options: argparse.Namespace) -> int:
         _print(f"   From another device, open this machine's address in place of {host}.")
     if options.host not in LOOPBACK:
         _print("   Whoever reaches this address may ask; nothing is encrypted.")
-    if sys.platform != "win32" and find_spec("gunicorn"):
+    # It takes the place of this process, which must not be that of a notebook.
+    if sys.platform != "win32" and not hasattr(sys, "ps1") and find_spec("gunicorn"):
         config = Path(__file__).resolve().with_name("gunicorn.conf.py")
         command = [sys.executable, "-m", "gunicorn", "--config", str(config)]
         os.execv(sys.executable, [*command, "--bind", f"{host}:{options.port}"])

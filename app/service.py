@@ -28,8 +28,8 @@ NOTHING_DRAWN = NO_ANSWER | {"reason": "nothing drawn"}
 SEVERAL_DIGITS = NO_ANSWER | {"reason": "several digits"}
 NUM_GALLERY = 10_000  # training images that are searched for similar ones
 NUM_NEIGHBOURS = 6
-NUM_COPIES, COPY_NOISE = 16, 0.15  # of the image, to compute its saliency
-ORANGE = np.array([255, 150, 0])  # red, green, blue
+HIDDEN, STEP = 7, 3  # pixels: side of the square that occlusion hides, and how far it moves
+GREY, ORANGE = np.array([200, 200, 200]), np.array([255, 130, 0])  # red, green, blue
 LOG = logging.getLogger(__name__)
 
 
@@ -136,8 +136,8 @@ class Service:
         Args:
             picture: grey levels, uint8 (height, width).
             votes: ask the other voters too; they are asked about one digit, not about several.
-            explain: add pictures of the steps of the preparation and, for one digit, of the
-                saliency and of similar training images.
+            explain: add pictures of the steps of the preparation and, for one digit, of the ink
+                that the answer depends on and of similar training images.
         """
         reader = _Reader(self.answering.network)
         whole, parts = prepare_all(picture, reader.is_digit)
@@ -174,24 +174,17 @@ class Service:
         steps = [_step(name, picture) for name, picture in prepared.steps.items()]
         if prepared.is_blank:
             return {"steps": steps}
-        image = torch.from_numpy(prepared.image)[None]
-        shown = {"saliency": self._saliency(image), "neighbours": self._neighbours(image)}
+        image = torch.from_numpy(prepared.image)
+        shown = {"occlusion": self._occlusion(image), "neighbours": self._neighbours(image[None])}
         return {"steps": steps} | shown
 
-    def _saliency(self, image: torch.Tensor) -> str:
-        """Show how strongly each pixel affects the largest logit: orange over the grey digit.
-
-        SmoothGrad (Smilkov et al. 2017, https://arxiv.org/abs/1706.03825): the gradient, averaged
-        over noisy copies of the image.
-        """
-        noise = torch.randn(NUM_COPIES, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-        copies = (data.to_float(image) + COPY_NOISE * noise).requires_grad_()
-        largest = self.answering.network(copies).max(1).values.sum()
-        (gradient,) = torch.autograd.grad(largest, copies)
-        saliency = gradient.abs().mean((0, 1))
-        share = (saliency / saliency.max().clamp(min=1e-9)).numpy()[..., None]
-        digit = 0.6 * image[0].numpy()[..., None]
-        return _as_png(((1 - share) * digit + share * ORANGE).astype(np.uint8))
+    def _occlusion(self, image: torch.Tensor) -> dict:
+        """What the answer depends on: the ink in grey, and more orange the more it matters."""
+        probability, falls = occlusion(self.answering.network, image)
+        share = falls[..., None]
+        colours = ((1 - share) * GREY + share * ORANGE) * (image.numpy()[..., None] / 255)
+        picture = _as_png(colours.round().astype(np.uint8))
+        return {"picture": picture, "lowest": round(float(probability - falls.max()), 5)}
 
     def _neighbours(self, image: torch.Tensor) -> list[dict]:
         """The training images whose features have the largest cosine similarity to the image's."""
@@ -210,6 +203,39 @@ class Service:
         """The features of images, scaled to length 1."""
         features = evaluation.predict(self.answering.network, images, method="features")
         return torch.nn.functional.normalize(features)
+
+
+def occlusion(network: torch.nn.Module, image: torch.Tensor) -> tuple[float, np.ndarray]:
+    """Return how probable a network's answer is, and how far that falls where ink is hidden.
+
+    A square of paper hides each part of the image in turn, and the network is asked again
+    (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901).
+
+    Args:
+        network: from images to 11 logits.
+        image: uint8 (28, 28).
+
+    Returns:
+        The probability of the answer, and float (28, 28): at each pixel with ink, the largest fall,
+        0 to 1, among the squares that hide it; 0 on paper, and where hiding only makes the network
+        surer. Where no ink is hidden, nothing changes, so those squares are not tried.
+    """
+    starts = range(0, image.shape[-1] - HIDDEN + 1, STEP)
+    squares = [
+        (slice(top, top + HIDDEN), slice(left, left + HIDDEN)) for top in starts for left in starts
+    ]
+    squares = [square for square in squares if image[square].any()]
+    images = image.repeat(len(squares) + 1, 1, 1)  # the last one stays as it is
+    for hidden, square in zip(images, squares, strict=False):
+        hidden[square] = 0
+    logits = evaluation.predict(network, images)
+    refused = evaluation.no_digit_probability(logits[-1:]).item() >= evaluation.REFUSAL_THRESHOLD
+    answer = NO_DIGIT if refused else logits[-1, :NO_DIGIT].argmax().item()
+    probabilities = logits.softmax(1)[:, answer].double().numpy()
+    falls = np.zeros(image.shape)
+    for square, probability in zip(squares, probabilities, strict=False):
+        falls[square] = np.maximum(falls[square], probabilities[-1] - probability)
+    return float(probabilities[-1]), falls * (image.numpy() > 0)
 
 
 def _is_number(whole: dict | None, digits: list[dict]) -> bool:

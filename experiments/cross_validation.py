@@ -52,32 +52,30 @@ class Trial:
     judges: tuple[str, ...] = ()
 
 
-FIRST = {"network": "DeepCNN", "lr": 0.003, "batch_size": 128, "weight_decay": 0.01}
-LONG = FIRST | {"num_epochs": 24}
+SETTINGS = {"network": "DeepCNN", "lr": 0.003, "batch_size": 128, "weight_decay": 0.01}
+# A strength multiplies 10 degrees of rotation and what goes with them; from 1 on there is more.
 HALF = {"rotation": 5, "scale": 0.05, "shear": 2.5, "shift": 1.4, "elastic": 0.0}
-MILD = {"rotation": 10, "scale": 0.1, "shear": 5, "shift": 2.8, "elastic": 0.5}
-WIDER = {"rotation": 15, "scale": 0.15, "shear": 8, "shift": 2.8, "elastic": 0.8}
-WIDER |= {"aspect": 0.15, "thickness": 0.3}
-STRONG = {"rotation": 20, "scale": 0.2, "shear": 12, "shift": 3.5, "elastic": 0.8, "aspect": 0.3}
-STRONG |= {"thickness": 0.7, "coarseness": 0.6, "hardness": 4.0, "noise": 0.3, "paleness": 0.7}
+ONE = {"rotation": 10, "scale": 0.1, "shear": 5, "shift": 2.8, "elastic": 0.5}
+MORE = {"rotation": 15, "scale": 0.15, "shear": 8, "shift": 2.8, "elastic": 0.8}
+MORE |= {"aspect": 0.15, "thickness": 0.3}
+TWO = {"rotation": 20, "scale": 0.2, "shear": 12, "shift": 3.5, "elastic": 0.8, "aspect": 0.3}
+TWO |= {"thickness": 0.7, "coarseness": 0.6, "hardness": 4.0, "noise": 0.3, "paleness": 0.7}
+WITH_HALF = SETTINGS | {"num_epochs": 16, "augmentation": HALF}
+WITH_ONE = SETTINGS | {"num_epochs": 24, "augmentation": ONE}
+BOTH = ("strength 0.5", "strength 1")
 # Later trials build on earlier ones.
 TRIALS = {
-    "first study": Trial(FIRST | {"num_epochs": 16, "augmentation": HALF}),
-    "mild": Trial(LONG | {"augmentation": MILD}),
-    "wider": Trial(LONG | {"augmentation": WIDER}),
-    "wide, strong pens": Trial(LONG | {"augmentation": STRONG}),
-    "mild, 48 wide": Trial(LONG | {"augmentation": MILD, "width": 48}),
-    "mild, distilled": Trial(LONG | {"augmentation": MILD}, teachers=("first study", "mild")),
-    "mild, distilled, longer": Trial(
-        LONG | {"augmentation": MILD, "num_epochs": 36, "lr": 0.01},
-        teachers=("first study", "mild"),
+    "strength 0.5": Trial(WITH_HALF),
+    "strength 1": Trial(WITH_ONE),
+    "strength 1.5": Trial(WITH_ONE | {"augmentation": MORE}),
+    "strength 2, strokes and noise": Trial(WITH_ONE | {"augmentation": TWO}),
+    "strength 1, width 48": Trial(WITH_ONE | {"width": 48}),
+    "strength 1, distilled": Trial(WITH_ONE, teachers=BOTH),
+    "strength 1, distilled, longer": Trial(
+        WITH_ONE | {"num_epochs": 36, "lr": 0.01}, teachers=BOTH
     ),
-    "first study, cleaned": Trial(
-        FIRST | {"num_epochs": 16, "augmentation": HALF}, judges=("first study",)
-    ),
-    "mild, distilled, cleaned": Trial(
-        LONG | {"augmentation": MILD}, teachers=("first study", "mild"), judges=("first study",)
-    ),
+    "strength 0.5, cleaned": Trial(WITH_HALF, judges=("strength 0.5",)),
+    "strength 1, distilled, cleaned": Trial(WITH_ONE, teachers=BOTH, judges=("strength 0.5",)),
 }
 
 

@@ -8,7 +8,7 @@ digits of a training, so a line says where it was trained.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -110,21 +110,32 @@ def read(study: str) -> tuple[dict[str, Line], str]:
         except ValueError:  # pydantic's is one
             pass
         bad.append(str(number))
-    which = f"line {bad[0]}" if len(bad) == 1 else f"lines {', '.join(bad)}"
-    return lines, f"{path}: {which} cannot be read, and counts as not there." if bad else ""
+    which = f"line {bad[0]} is" if len(bad) == 1 else f"lines {', '.join(bad)} are"
+    return lines, f"{path}: {which} damaged or foreign and left out." if bad else ""
 
 
-def renew(study: str, folders: Iterable[Path], codes: dict[str, str]) -> None:
-    """Put runs on record: after the other lines of the study, in the order of ``folders``.
+def renew(
+    study: str, folders: Iterable[Path], search: Sequence[str], codes: dict[str, str]
+) -> None:
+    """Put the runs of a search that have ended on record; the other lines of the study stay.
 
     Args:
+        search: the ``key`` of every run of the search, in the order that lines have.
         codes: today's hash of the code of each network by name. Lines of another are dropped, since
             no search can find them.
     """
     new = {key(asdict(line)): line for line in map(_line, folders)}
-    others = {k: line for k, line in read(study)[0].items() if k not in new}
-    kept = [line for line in others.values() if codes.get(line.network, line.code) == line.code]
-    write_lines(study, [*kept, *new.values()])
+    old = {
+        name: line
+        for name, line in read(study)[0].items()
+        if codes.get(line.network, line.code) == line.code
+    }
+    order = list(old)
+    for name in new:
+        if name not in order:
+            later = [other for other in search[search.index(name) :] if other in order]
+            order.insert(order.index(later[0]) if later else len(order), name)
+    write_lines(study, [(old | new)[name] for name in order])
 
 
 def write_lines(study: str, lines: Iterable[Line]) -> None:
@@ -178,11 +189,40 @@ def answer(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def answers(folder: Path, digits: Digits) -> torch.Tensor | None:
     """Return a run's answers, int64 (N,), to a set that it was judged on; None if it was not."""
-    data = fingerprint(digits)
-    for judged in _read_judged(folder).values():
-        if judged.data == data:
+    return _answers(_read_judged(folder), digits, fingerprint(digits))
+
+
+def answers_of_other_seeds(model: torch.nn.Module, digits: Digits) -> list[torch.Tensor]:
+    """Return the answers, int64 (N,), of the runs on record that differ from a network by the seed.
+
+    Their settings, data and code are the same, and they were judged on ``digits``. There are none
+    if the network itself is not on record.
+    """
+    digest_of, data = weights.version(model), fingerprint(digits)
+    found = []
+    for path in sorted(FOLDER.glob("*.jsonl")):
+        lines = read(path.stem)[0].values()
+        own = next((line for line in lines if line.weights == digest_of), None)
+        others = [
+            line for line in lines if own and line != own and _but_seed(line) == _but_seed(own)
+        ]
+        found += [
+            one for line in others if (one := _answers(line.judged, digits, data)) is not None
+        ]
+    return found
+
+
+def _but_seed(line: Line) -> str:
+    """Return what the seeds of one training have in common."""
+    settings = {name: value for name, value in line.settings.items() if name != "seed"}
+    return key(asdict(line) | {"settings": settings})
+
+
+def _answers(judged: dict[str, Judged], digits: Digits, data: str) -> torch.Tensor | None:
+    for one in judged.values():
+        if one.data == data:
             answers = digits.labels.clone()
-            for index, wrong in judged.answers.items():
+            for index, wrong in one.answers.items():
                 answers[int(index)] = wrong
             return answers
     return None
@@ -207,9 +247,7 @@ def seed_deviation(study: str, loss: str) -> float | None:
     lines = [line for line in read(study)[0].values() if loss in line.result]
     seeds: dict[str, list[float]] = {}
     for line in lines:
-        settings = {name: value for name, value in line.settings.items() if name != "seed"}
-        alike = key(asdict(line) | {"settings": settings})
-        seeds.setdefault(alike, []).append(line.result[loss])
+        seeds.setdefault(_but_seed(line), []).append(line.result[loss])
     groups = [np.array(values) for values in seeds.values() if len(values) > 1]
     if not groups:
         return None

@@ -1,7 +1,4 @@
-"""Train many: every combination of a grid, several at once, each kept on disk (see ``runs``).
-
-What is on record (see ``record``) is not trained again.
-"""
+"""Train many: every combination of a grid, several at once, each kept on disk and on record."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -26,8 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Job = tuple[Run, dict]  # a run and its identity
-# Of this process's searches, by the folder with a run's results: what trains it here, and a file
-# with its weights, where another than the folder's is known.
+# By the folder of a run's results: what trains it here, and another file with its weights.
 _jobs: dict[Path, tuple[Path, Job, Digits, Digits | None]] = {}
 _copies: dict[Path, Path] = {}
 
@@ -55,11 +51,10 @@ def search(
 ) -> pd.DataFrame:
     """Train every combination of ``grid``, except those already trained; return one row a run.
 
-    A run that was trained here, or that is on record with the same settings, data and code, is not
-    trained again; a line says where those on record were trained. Each run has one thread and a
-    process that imports the code anew, and as many run at once as the machine has physical cores
-    (one on an accelerator): the fastest way, with the same result however many run at once.
-    Interrupt it whenever you like; what was finished is kept.
+    What was trained here, or is on record with the same settings, data and code, is not trained
+    again. Each run has one thread and a process that imports the code anew, and as many run at once
+    as the machine has physical cores (one on an accelerator): the fastest way, with the same result
+    however many run at once. Interrupt it whenever you like; what was finished is kept.
 
     Args:
         grid: settings by name; a list, or a NumPy array, is varied, anything else is fixed:
@@ -80,8 +75,8 @@ def search(
         ``name`` of the grid, where grids have names; the settings of ``grid``; then ``status``
         ("finished" or "diverged"), ``train_loss`` (nats) and ``train_accuracy`` (0 to 1) of the
         finished model over the training images with dropout off, ``best_epoch``, ``valid_loss`` and
-        ``valid_accuracy`` where ``valid`` is given, ``seconds``, ``folder``, and ``trained`` where
-        they were trained on different machines: precision and processor.
+        ``valid_accuracy`` where ``valid`` is given, ``seconds``, ``folder``, and ``trained``
+        (precision and processor) where they were trained on different machines.
 
     Raises:
         ValueError: a setting is unknown, missing, repeated, or makes no sense (before training).
@@ -178,13 +173,14 @@ def _recorder(
 ) -> Callable[[Path], None]:
     """Return what has each run judged that ended here, and put on record where that is renewed."""
     prints = {name: fingerprint(digits) for name, digits in judge.items()}
+    keys = [record.key(told) for _, told in jobs.values()]
     codes = {told["network"]: told["code"] for _, told in jobs.values()}
 
     def end(folder: Path) -> None:
         if (found[folder] / "model.pt").is_file():
             record.judge(found[folder], judge, prints)
         if record.is_renewed():
-            record.renew(study, [found[one] for one in jobs if one in found], codes)
+            record.renew(study, found.values(), keys, codes)
 
     for folder in found:
         end(folder)
@@ -314,10 +310,8 @@ def load_model(run: pd.Series) -> nn.Module:
     return weights.load_model(_weights_of(run))
 
 
-def keep(run: pd.Series, path: str | Path, images: torch.Tensor | None = None) -> None:
+def keep(run: pd.Series, path: str | Path) -> None:
     """Copy the weights file of one row of the table to ``path``, unless it has those weights.
-
-    With images, uint8 (N, 28, 28), it gets 16-bit weights where no answer to these changes.
 
     Raises:
         runs.RunError: see ``load_model``.
@@ -328,8 +322,7 @@ def keep(run: pd.Series, path: str | Path, images: torch.Tensor | None = None) -
         if weights.version(weights.load_model(path)) == digest:
             _copies[folder] = Path(path)
             return
-    content = _weights_of(run).read_bytes()
-    weights.keep(path, content if images is None else weights.halve(content, images))
+    weights.keep(path, _weights_of(run).read_bytes())
 
 
 def _weights_of(run: pd.Series) -> Path:

@@ -3,12 +3,14 @@
 Nothing here runs a network: every function takes counts, answers or logits that exist already.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import binomtest
+from torch.nn import functional as F
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
@@ -42,48 +44,212 @@ def accuracy_columns(correct: int, total: int) -> dict[str, object]:
     }
 
 
-def accuracy_by_clusters(
-    right: Mapping[str, torch.Tensor],
-    clusters: Sequence[int],
-    strata: Sequence[object],
-    *,
-    num_resamples: int = 10_000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return the accuracy of each model, with an interval for images that come in clusters.
+def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """Return which share of several answers to each image is right, float64 (N,), 0 to 1.
 
-    The images of one writer resemble each other, so a model's mistakes on them come together. The
-    bootstrap therefore draws writers with replacement, each with all their images, as many as
-    each stratum has (Davison and Hinkley 1997, "Bootstrap Methods and their Application",
-    section 3.8).
+    Args:
+        predictions: the answers of each seed of a model, int64 (N,).
+        labels: int64, shape (N,).
+    """
+    return torch.stack([answers == labels for answers in predictions]).double().mean(0)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which of N images belong together: those of one writer, who writes an odd 7 again and again.
+
+    Attributes:
+        ids: shape (N,), the cluster of each image, for instance its writer.
+        strata: shape (N,), the stratum of each image, for instance its writer's group; the same for
+            all images of a cluster.
+        num_draws: how often clusters are drawn, signs flipped, or images shuffled.
+        seed: of these draws.
+    """
+
+    ids: Sequence[int]
+    strata: Sequence[object]
+    num_draws: int = 10_000
+    seed: int = 0
+
+    def resampled_sums(self, values: np.ndarray) -> np.ndarray:
+        """Return the sums of values (N, K) over images drawn anew by clusters, (num_draws, K).
+
+        This is the bootstrap: clusters are drawn with replacement, each with all its images, as
+        many from each stratum as it has (Davison and Hinkley 1997, "Bootstrap Methods and their
+        Application", section 3.8).
+        """
+        by_cluster = pd.DataFrame(np.asarray(values, dtype=float))
+        by_cluster = by_cluster.groupby([np.asarray(self.strata), np.asarray(self.ids)]).sum()
+        random, resampled = np.random.default_rng(self.seed), 0
+        for _, stratum in by_cluster.groupby(level=0):
+            size = len(stratum)
+            times_drawn = random.multinomial(size, np.full(size, 1 / size), self.num_draws)
+            resampled = resampled + times_drawn @ stratum.to_numpy()
+        return resampled
+
+    def shuffled_sums(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the sums of values (N, K) by cluster, in the order of the ids: first as they are,
+        then ``num_draws`` times with the images shuffled among the clusters of their stratum.
+        """
+        strata = np.asarray(self.strata)
+        names, ids = np.unique(np.asarray(self.ids), return_inverse=True)
+        random = np.random.default_rng(self.seed)
+        for _ in range(self.num_draws + 1):
+            yield np.stack([np.bincount(ids, column, len(names)) for column in values.T], axis=1)
+            for stratum in np.unique(strata):
+                members = np.flatnonzero(strata == stratum)
+                ids[members] = ids[random.permutation(members)]
+
+
+def mean_with_interval(by_model: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.DataFrame:
+    """Return the mean over images that come in clusters, with its 95 % percentile interval.
+
+    Args:
+        by_model: shape (N,), a number of each image by model: whether the model is right, or which
+            share of several seeds is (0 to 1), or by how much it errs more than another.
+
+    Returns:
+        One row a model: ``mean``, and the ends of its interval, ``low`` and ``high``, of no width
+        where all numbers are equal.
+    """
+    columns = np.column_stack([np.asarray(v, dtype=float) for v in by_model.values()])
+    sums = clusters.resampled_sums(np.column_stack([columns, np.ones(len(columns))]))
+    ends = np.quantile(sums[:, :-1] / sums[:, -1:], [0.025, 0.975], axis=0)
+    values = {"mean": columns.mean(0), "low": ends[0], "high": ends[1]}
+    return pd.DataFrame(values, index=pd.Index(by_model, name="model"))
+
+
+def sign_flip_test(values: Sequence[float], clusters: Clusters) -> float:
+    """Return the p-value of the sum of paired differences (N,) being as far from 0 as it is.
+
+    If two models were equally good, the sum over each cluster could as well have the other sign
+    (Fisher 1935, "The Design of Experiments", section 21): of ``num_draws`` random choices of
+    signs, this is the share whose total is as large.
+    """
+    by_cluster = pd.Series(np.asarray(values, dtype=float)).groupby(np.asarray(clusters.ids)).sum()
+    random = np.random.default_rng(clusters.seed)
+    signs = random.choice([-1.0, 1.0], (clusters.num_draws, len(by_cluster)))
+    as_large = np.abs(signs @ by_cluster.to_numpy()) >= abs(by_cluster.sum()) - 1e-9  # rounding
+    return (as_large.sum() + 1) / (clusters.num_draws + 1)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return p-values adjusted for their number (Holm 1979).
+
+    Where those below a level are called real, the chance that even one of them is not is at most
+    that level.
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    order = p_values.argsort()
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def differences(
+    right: Mapping[str, torch.Tensor], reference: str, clusters: Clusters
+) -> pd.DataFrame:
+    """Compare the errors of every other model with those of a reference, on the same images.
+
+    Interval and test hold for these trainings: they take account of the images and their writers,
+    and of the variation between seeds only as far as ``right`` is a mean over many.
+
+    Args:
+        right: by model, bool or share of seeds, shape (N,), the reference among them.
+
+    Returns:
+        One row a model: ``mean`` difference of its error and the reference's (above 0 where the
+        model errs more), ``low`` and ``high``, ``p`` by ``sign_flip_test``, and ``adjusted p`` by
+        ``holm``.
+    """
+    wrong = {name: 1 - np.asarray(values, dtype=float) for name, values in right.items()}
+    more = {name: wrong[name] - wrong[reference] for name in wrong if name != reference}
+    table = mean_with_interval(more, clusters)
+    table["p"] = [sign_flip_test(values, clusters) for values in more.values()]
+    return table.assign(**{"adjusted p": holm(table["p"])})
+
+
+def design_effects(right: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.DataFrame:
+    """Return how much clusters widen the interval of each model, and what chance alone would do.
+
+    The design effect is the variance of the accuracy where clusters are drawn, over the variance
+    for as many independent images (Kish 1965, "Survey Sampling"). It is computed by linearisation,
+    as for the ratio of errors to images.
 
     Args:
         right: by model, bool, shape (N,): whether it is right on each image.
-        clusters: shape (N,), which images belong together, for instance by their writers.
-        strata: shape (N,), the stratum of each image; a resample draws as many clusters from each
-            stratum as it has.
 
     Returns:
-        One row a model: ``errors``; ``accuracy``, ``low`` and ``high``, the ends of the 95 %
-        percentile interval (0 to 1), of no width where there are no errors to draw; ``design
-        effect``, the variance of the accuracy over what it would be for N independent images
-        (Kish 1965, "Survey Sampling"), NaN without errors.
+        One row a model: ``errors``, ``design effect`` (NaN without errors), and the range of 95 %
+        of the effects where images are shuffled among clusters, ``chance low`` and ``chance high``.
     """
-    counts = pd.DataFrame({name: ~values.numpy() for name, values in right.items()})
-    counts = counts.assign(images=1).groupby([np.asarray(strata), np.asarray(clusters)]).sum()
-    random, resampled = np.random.default_rng(seed), 0
-    for _, stratum in counts.groupby(level=0):
-        size = len(stratum)
-        times_drawn = random.multinomial(size, np.full(size, 1 / size), num_resamples)
-        resampled += times_drawn @ stratum.to_numpy()  # (num_resamples, models and images)
-    accuracies = 1 - resampled[:, :-1] / resampled[:, -1:]
-    *errors, total = counts.sum()
-    table = pd.DataFrame({"errors": errors}, index=pd.Index(right, name="model"))
-    table["accuracy"] = 1 - table["errors"] / total
-    table["low"], table["high"] = np.quantile(accuracies, [0.025, 0.975], axis=0)
-    independent = table["accuracy"] * (1 - table["accuracy"]) / total
-    table["design effect"] = accuracies.var(axis=0) / independent.where(table["errors"] > 0)
-    return table
+    wrong = np.column_stack([~np.asarray(values) for values in right.values()]).astype(float)
+    share, total = wrong.mean(0), len(wrong)
+    independent = np.where(share > 0, total * share * (1 - share), np.nan)
+    of_cluster = pd.Series(np.asarray(clusters.strata)).groupby(np.asarray(clusters.ids)).first()
+    strata = [np.flatnonzero(of_cluster == stratum) for stratum in of_cluster.unique()]
+    effects = []
+    for sums in clusters.shuffled_sums(np.column_stack([wrong, np.ones(total)])):
+        surplus = sums[:, :-1] - share * sums[:, -1:]  # of errors in each cluster
+        variance = sum(len(members) * surplus[members].var(0) for members in strata)
+        effects.append(variance / independent)
+    low, high = np.quantile(effects[1:], [0.025, 0.975], axis=0)
+    table = {"errors": wrong.sum(0).astype(int), "design effect": effects[0]}
+    table |= {"chance low": low, "chance high": high}
+    return pd.DataFrame(table, index=pd.Index(right, name="model"))
+
+
+def concentration(wrong: Sequence[float], clusters: Clusters) -> pd.DataFrame:
+    """Count the clusters that hold half of all wrong answers, and those that hold none.
+
+    A few images that many models misread concentrate errors even where writers do not matter; that
+    is what remains where images are shuffled among clusters.
+
+    Args:
+        wrong: shape (N,), how many wrong answers each image got.
+
+    Returns:
+        A row for each of the two; ``writers`` (that many clusters), ``by chance`` (the mean of the
+        shuffles), ``low`` and ``high`` (the range of 95 % of them).
+    """
+    counts = []
+    for sums in clusters.shuffled_sums(np.asarray(wrong, dtype=float)[:, None]):
+        largest = np.sort(sums[:, 0])[::-1].cumsum()
+        counts.append([(largest < largest[-1] / 2).sum() + 1, (sums == 0).sum()])
+    observed, chance = counts[0], np.array(counts[1:])
+    low, high = np.quantile(chance, [0.025, 0.975], axis=0)
+    table = {"writers": observed, "by chance": chance.mean(0), "low": low, "high": high}
+    return pd.DataFrame(table, index=["hold half of the wrong answers", "hold none"])
+
+
+def calibration(
+    logits: Mapping[str, torch.Tensor], labels: torch.Tensor, clusters: Clusters
+) -> pd.DataFrame:
+    """Return how far each model's confidence can be trusted.
+
+    The confidence of an answer is the largest of its probabilities. A calibrated model's mean
+    confidence is its accuracy (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+
+    Args:
+        logits: by model, float, shape (N, classes).
+        labels: int64, shape (N,).
+
+    Returns:
+        One row a model: ``mean`` confidence minus accuracy (above 0: overconfident), ``low`` and
+        ``high``; ``log-likelihood``, the mean of the label's (nats, at most 0); ``Brier score``
+        (1950), the squared distance of the probabilities from those of the truth, summed over
+        classes, in the mean over images (0 to 2, less is better).
+    """
+    table, scores = {}, []
+    for name, values in logits.items():
+        probabilities = values.softmax(1)
+        confidence, answers = probabilities.max(1)
+        table[name] = confidence - (answers == labels).float()
+        distance = (probabilities - F.one_hot(labels, values.shape[1])).square().sum(1)
+        scores.append((-F.cross_entropy(values, labels).item(), distance.mean().item()))
+    scores = pd.DataFrame(scores, pd.Index(table, name="model"), ["log-likelihood", "Brier score"])
+    return mean_with_interval(table, clusters).join(scores)
 
 
 def mcnemar(correct_a: torch.Tensor, correct_b: torch.Tensor) -> float:
@@ -102,7 +268,12 @@ def _exact_p(only_a: int, only_b: int) -> float:
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
 
-def compare_trials(runs: pd.DataFrame, misclassified: pd.DataFrame, reference: str) -> pd.DataFrame:
+def compare_trials(
+    runs: pd.DataFrame,
+    misclassified: pd.DataFrame,
+    reference: str,
+    clusters: Clusters | None = None,
+) -> pd.DataFrame:
     """Return the errors of each trial of a cross-validation, beside those of a reference.
 
     Args:
@@ -110,12 +281,14 @@ def compare_trials(runs: pd.DataFrame, misclassified: pd.DataFrame, reference: s
         misclassified: one row for each image that a training got wrong: ``trial``, ``fold`` and
             ``image``.
         reference: the trial to compare with, on the images of the folds that a trial was run on.
+        clusters: of all images, those of every fold; without them, there are no intervals.
 
     Returns:
         One row a trial, in the order of ``runs``: ``folds``, ``images``, ``errors``, ``error``
-        (0 to 1), ``change`` (of the errors, relative to the reference's; NaN if it has none), and
-        ``p``, by ``mcnemar``'s test. It compares these networks, one seed each: the variation
-        between seeds is not in it (Dietterich 1998, https://doi.org/10.1162/089976698300017197).
+        (0 to 1), ``change`` (of the errors, relative to the reference's; NaN if it has none), the
+        ends of its 95 % interval, ``low`` and ``high``, and ``p``, by ``mcnemar``'s test. They
+        compare these networks, one seed each: the variation between seeds is in neither
+        (Dietterich 1998, https://doi.org/10.1162/089976698300017197).
 
     Raises:
         ValueError: the reference was not run on all folds of a trial.
@@ -129,6 +302,15 @@ def compare_trials(runs: pd.DataFrame, misclassified: pd.DataFrame, reference: s
         same = misclassified[misclassified["fold"].isin(folds)]
         ours, theirs = (set(same["image"][same["trial"] == name]) for name in (trial, reference))
         table.loc[trial, "change"] = len(ours) / len(theirs) - 1 if theirs else np.nan
+        if clusters and theirs:
+            wrong = np.zeros((len(clusters.ids), 2))
+            wrong[list(ours), 0] = wrong[list(theirs), 1] = 1
+            ours_drawn, theirs_drawn = clusters.resampled_sums(wrong).T
+            with np.errstate(divide="ignore", invalid="ignore"):  # where none of theirs is drawn
+                change = ours_drawn / theirs_drawn - 1
+            table.loc[trial, ["low", "high"]] = np.nanquantile(
+                change, [0.025, 0.975], method="nearest"
+            )
         table.loc[trial, "p"] = _exact_p(len(ours - theirs), len(theirs - ours))
     return table
 
@@ -155,25 +337,3 @@ def suspected_labels(misclassified: pd.DataFrame) -> pd.DataFrame:
     table = table[unanimous & (table["confidence"] >= SUSPECT_CONFIDENCE)]
     order = {"by": "confidence", "ascending": False, "ignore_index": True}
     return table.drop(columns="networks").sort_values(**order)
-
-
-def calibration(logits: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) -> pd.DataFrame:
-    """Return how often a model is right at each level of confidence (Guo et al. 2017).
-
-    The confidence of an answer is the largest of its ten probabilities. Bins have equal width,
-    from 0 to 1; those without an image are left out.
-
-    Returns:
-        One row a bin: ``confidence`` and ``accuracy`` (means, 0 to 1) and ``count`` (images).
-    """
-    confidence, prediction = logits.softmax(1).max(1)
-    table = pd.DataFrame({"confidence": confidence, "accuracy": (prediction == labels).float()})
-    bins = pd.cut(table["confidence"], np.linspace(0, 1, num_bins + 1))
-    groups = table.groupby(bins, observed=True)
-    return groups.mean().assign(count=groups.size()).reset_index(drop=True)
-
-
-def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Return the mean distance (0 to 1) of confidence and accuracy, from ``calibration``'s bins."""
-    distance = (bins["confidence"] - bins["accuracy"]).abs()
-    return float(np.average(distance, weights=bins["count"]))

@@ -1,6 +1,7 @@
 """Numbers -> the table of results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from network import Ensemble
 from rnns import RowReader
-from study import data, evaluation, statistics
+from study import statistics
 
 
 class _Names(dict):
@@ -21,6 +22,7 @@ class _Names(dict):
 NAMES = _Names(
     without_validation="CNN",
     with_validation="CNN, with validation",
+    mlp="MLP, augmented",
     cnn_with_augmentation="CNN, augmented",
     with_augmentation="deeper CNN, augmented",
     ensemble="ensemble of five",
@@ -37,17 +39,13 @@ NAMES = _Names(
     gru_augmented="GRU, augmented",
     lstm_augmented="LSTM, augmented",
     bilstm_augmented="BiLSTM, augmented",
+    attention="transformer",
     best_reader="best reader of sequences",
+    svm="support vector machine",
 )
 # How a number of the results is written.
-FORMATS = (
-    {"parameters": "{:,.0f}"}
-    | dict.fromkeys(("epochs", "training seconds", "errors"), "{:.0f}")
-    | dict.fromkeys(("train accuracy", "validation accuracy", "test accuracy"), "{:.2%}")
-    | {"refused": "{:.2%}"}
-)
-Answers = tuple[torch.Tensor, torch.Tensor]  # logits and labels of a set of images
-README_ROWS = 14  # the README's table shows the first models only
+FORMATS = dict.fromkeys(("parameters", "images"), "{:,.0f}") | {"test accuracy": "{:.2%}"}
+NUM_ROWS = 14  # the published table shows the first models only
 
 
 def names(files: Sequence[str]) -> dict[str, str]:
@@ -58,6 +56,21 @@ def names(files: Sequence[str]) -> dict[str, str]:
     return by_name
 
 
+def read_answers(path: str | Path, labels: torch.Tensor) -> torch.Tensor:
+    """Return a classifier's answers, int64 (N,), to images with these labels, from its mistakes.
+
+    Args:
+        path: a table with a row for each misclassified image, ``image`` (its index) and ``answer``;
+            those beyond the N images do not count.
+    """
+    mistakes = pd.read_csv(path).query("image < @labels.shape[0]")
+    answers = labels.clone()
+    answers[torch.tensor(mistakes["image"].to_numpy())] = torch.tensor(
+        mistakes["answer"].to_numpy()
+    )
+    return answers
+
+
 def family(model: nn.Module) -> str:
     """Return "ensemble", "recurrent", "convolutional" or "other", by the layers of a network."""
     recurrent = (nn.RNNBase, RowReader)
@@ -66,45 +79,52 @@ def family(model: nn.Module) -> str:
     return next(found, "other")
 
 
-def result_row(
-    model: nn.Module, history: pd.DataFrame, *, train: Answers, test: Answers, valid: Answers | None
-) -> dict[str, float | None]:
-    """Return one row of the results, as numbers (see ``result_table``).
+def result_rows(
+    predictions: Mapping[str, Sequence[torch.Tensor]],
+    labels: torch.Tensor,
+    facts: Mapping[str, dict[str, float]],
+    clusters: statistics.Clusters,
+) -> pd.DataFrame:
+    """Return the results as numbers, one row a model (see ``result_table``).
 
     Args:
-        train, test, valid: on the images that the model was trained on, on the test images, and
-            on those that chose it, None where there were none.
+        predictions: by model, the answers of each of its seeds, int64 (N,); the first are those of
+            the saved network.
+        labels: int64, shape (N,), of the test images.
+        facts: by model, ``parameters``, and how many ``images`` it was trained on.
+        clusters: of the test images, by writers.
+
+    Returns:
+        ``model``, ``parameters``, ``images``, ``seeds``; ``errors`` of the saved network;
+        ``mean errors`` of the seeds and their standard ``deviation``, NaN for one seed; the mean
+        ``test accuracy`` (0 to 1), and the ends of its interval, ``test low`` and ``test high``.
     """
-    correct, total = evaluation.num_correct(*test), len(test[1])
-    low, high = statistics.wilson_interval(correct, total)
-    knows_no_digit = test[0].shape[1] > data.NUM_DIGITS
-    return {
-        "parameters": evaluation.num_parameters(model),
-        "epochs": len(history),
-        # Not 0, which a logarithmic scale cannot show.
-        "training seconds": max(1, round(history["seconds"].sum())),
-        "train accuracy": evaluation.loss_and_accuracy(*train)[1],
-        "validation accuracy": evaluation.loss_and_accuracy(*valid)[1] if valid else None,
-        "test accuracy": 1 - (total - correct) / total,
-        "test low": low,
-        "test high": high,
-        "errors": total - correct,
-        # Taken for no digit. They count as read or misread all the same, by the ten other logits.
-        "refused": evaluation.num_refused(test[0]) / total if knows_no_digit else None,
-    }
+    errors = {n: [int((a != labels).sum()) for a in answers] for n, answers in predictions.items()}
+    table = pd.DataFrame.from_dict(facts, orient="index").loc[list(predictions)]
+    table["seeds"] = [len(counts) for counts in errors.values()]
+    table["errors"] = [counts[0] for counts in errors.values()]
+    table["mean errors"] = [sum(counts) / len(counts) for counts in errors.values()]
+    table["deviation"] = [pd.Series(counts).std() for counts in errors.values()]
+    right = {n: statistics.right_share(answers, labels) for n, answers in predictions.items()}
+    accuracy = statistics.mean_with_interval(right, clusters)
+    names = {"mean": "test accuracy", "low": "test low", "high": "test high"}
+    return table.join(accuracy.rename(columns=names)).rename_axis("model").reset_index()
 
 
 def result_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the results as they are published: one row a model, every number as text.
+    """Return the first results as they are published: one row a model, every number as text.
 
     Args:
-        results: numbers, as in ``results/results.csv``: model, parameters, epochs,
-            training seconds, errors, and accuracies and interval from 0 to 1.
+        results: numbers, as ``result_rows`` returns them and ``results/results.csv`` has them.
     """
-    table = results.drop(columns=["test low", "test high"])
+    results = results.head(NUM_ROWS)
+    table = results[["model", "parameters", "images", "seeds"]].copy()
+    several = results["seeds"] > 1
+    with_deviation = results.agg("{0[mean errors]:.1f} ± {0[deviation]:.1f}".format, axis=1)
+    table["errors"] = with_deviation.where(several, results["errors"].astype(str))
+    table["test accuracy"] = results["test accuracy"]
     for column, text in FORMATS.items():
         table[column] = [text.format(v) if pd.notna(v) else "-" for v in table[column]]
-    limits = zip(results["test low"], results["test high"], strict=True)
-    intervals = [statistics.interval_text(*pair) for pair in limits]
-    table.insert(table.columns.get_loc("errors"), "95 % interval", intervals)
+    ends = results[["test low", "test high"]].to_numpy()
+    table["95 % interval"] = [statistics.interval_text(*pair) for pair in ends]
     return table

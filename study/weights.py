@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-import rnns  # noqa: F401  (the networks of a file have to be known)
+import mlp  # noqa: F401  (the networks of a file have to be known)
+import rnns  # noqa: F401
 from network import Network
-from study import evaluation
 from study.files import write_whole
 
 FILE_FORMAT = "mnist-study-1"
@@ -97,27 +97,6 @@ def keep(path: str | Path, content: bytes) -> None:
         if version(load_model(path)) == new:
             return
     write_whole(path, content)
-
-
-def halve(content: bytes, images: torch.Tensor) -> bytes:
-    """Return a weights file's content with 16-bit weights, or as it is if that changes an answer.
-
-    ``load_model`` gives a network that computes in 32 bits all the same.
-
-    Args:
-        images: uint8 (N, 28, 28), to which each answer has to stay what it was.
-    """
-    parsed = _parse(content, "the file")
-    weights = parsed["state_dict"].items()
-    halved = {name: w.half() if w.is_floating_point() else w for name, w in weights}
-    smaller = parsed | {"state_dict": halved, "history": parsed["history"].to_dict("list")}
-    networks = (_build(one, "the file") for one in (parsed, smaller))
-    before, after = (evaluation.predict(one, images).argmax(1) for one in networks)
-    if not torch.equal(before, after):
-        return content
-    file = io.BytesIO()
-    torch.save(smaller, file)
-    return file.getvalue()
 
 
 def version(model: nn.Module) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 
 import app
 from app.service import Service
-from browser import chromium
+from browser import chromium, visiting
 from serving import ROOT, serve
 from study import data
 
@@ -69,17 +69,20 @@ def seven(digits) -> Image.Image:
     return Image.fromarray(255 - digits[1].images[0].numpy()).resize((140, 140))
 
 
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory) -> Path:
-    """A copy of the repository, so that no test changes a committed file."""
-    copy = tmp_path_factory.mktemp("copy") / "repository"
+def copy_of_the_repository(folder: Path) -> Path:
+    """A copy to work on, so that no test changes a committed file."""
     ignore = shutil.ignore_patterns(".git", ".venv", "*cache*", "tests", "*-ubyte")
 
-    def ignored(folder: str, names: list[str]) -> set[str]:
-        return ignore(folder, names) | ({"runs"} & set(names) if Path(folder) == ROOT else set())
+    def ignored(place: str, names: list[str]) -> set[str]:
+        return ignore(place, names) | ({"runs"} & set(names) if Path(place) == ROOT else set())
 
-    shutil.copytree(ROOT, copy, ignore=ignored)
-    return copy
+    return Path(shutil.copytree(ROOT, folder / "repository", ignore=ignored))
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory) -> Path:
+    """A copy of the repository, which several tests work on."""
+    return copy_of_the_repository(tmp_path_factory.mktemp("copy"))
 
 
 def committed() -> dict[str, int]:
@@ -128,3 +131,16 @@ def server() -> Iterator[str]:
     """The address of the app, served as `make app` serves it."""
     with serve() as address:
         yield address
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Opens the page with options of the browser."""
+    with visiting(browser, server) as open_page:
+        yield open_page
+
+
+@pytest.fixture
+def page(visit):
+    """The page, in a window of a usual size."""
+    return visit(viewport={"width": 1280, "height": 900})

@@ -62,7 +62,7 @@ def recorded(tmp_path_factory) -> Path:
     (tree / "data/MNIST/raw").mkdir(parents=True)
     for archive in (ROOT / "data/MNIST/raw").glob("*.gz"):
         shutil.copy(archive, tree / "data/MNIST/raw")
-    for name in ("network.py", "rnns.py", ".gitignore"):
+    for name in ("network.py", "mlp.py", "rnns.py", ".gitignore"):
         shutil.copy(ROOT / name, tree)
     for name in ("study", "experiments"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))

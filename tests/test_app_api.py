@@ -17,12 +17,21 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import app
-from app.service import ANSWERING, NO_ANSWER, NUM_NEIGHBOURS, VOTERS, Service
+from app.service import (
+    ANSWERING,
+    HIDDEN,
+    NO_ANSWER,
+    NUM_NEIGHBOURS,
+    STEP,
+    VOTERS,
+    Service,
+    occlusion,
+)
 from asking import assert_refused, digit_of, encoded, post, writing_watched
 from conftest import ROOT
 from experiments.scenes import side_by_side
 from network import CNN
-from study import weights
+from study import evaluation, weights
 from study.drawing import non_digits
 from study.reading import prepare
 from study.tables import NAMES
@@ -67,15 +76,82 @@ def test_voters_are_few_and_called_as_in_the_table_of_results(client, seven):
     assert alone == votes[:1]
 
 
+def pixels_of(address: str) -> np.ndarray:
+    """The pixels of a PNG in a data URL."""
+    content = base64.b64decode(address.removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
 def test_explanation_shows_pictures(client, seven):
     answer = post(client, encoded(seven), query="?explain=1").get_json()
     assert answer == post(client, encoded(seven), query="?explain=1").get_json()
-    pictures = [answer["saliency"]]
-    pictures += [part["picture"] for part in answer["steps"] + answer["neighbours"]]
-    for picture in pictures:
-        content = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
-        Image.open(io.BytesIO(content)).load()
+    for part in [answer["occlusion"], *answer["steps"], *answer["neighbours"]]:
+        assert pixels_of(part["picture"]).size
     assert [one["label"] for one in answer["neighbours"]].count(7) >= 5
+
+
+def hidden_square(image: torch.Tensor, top: int, left: int) -> torch.Tensor:
+    copy = image.clone()
+    copy[top : top + HIDDEN, left : left + HIDDEN] = 0
+    return copy
+
+
+def test_occlusion_is_the_fall_where_that_ink_is_hidden(service, digits):
+    """Each pixel's is that of some square with it, and of none with it the fall is larger."""
+    network = service.answering.network
+    for image, label in zip(digits[1].images[3:6], digits[1].labels[3:6], strict=True):
+        probability, falls = occlusion(network, image)
+        assert not falls[image.numpy() == 0].any() and falls.max() > 1e-3
+        corners = [(top, left) for top in range(0, 22, STEP) for left in range(0, 22, STEP)]
+        images = torch.stack([image, *(hidden_square(image, *corner) for corner in corners)])
+        asked = evaluation.predict(network, images).softmax(1)[:, label].numpy()
+        assert probability == pytest.approx(asked[0], abs=1e-5)
+        for row, column in image.nonzero()[::9].tolist():
+            near = [
+                fall
+                for fall, (top, left) in zip(asked[0] - asked[1:], corners, strict=True)
+                if 0 <= row - top < HIDDEN and 0 <= column - left < HIDDEN
+            ]
+            assert falls[row, column] == pytest.approx(max(0, *near), abs=1e-5)
+
+
+class LeftHalf(torch.nn.Module):
+    """Sees nothing but the left half: the more ink is there, the likelier a 3."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.05))
+
+    def forward(self, images):
+        ink = self.weight * images[..., :14].sum((1, 2, 3))
+        return ink[:, None] * torch.nn.functional.one_hot(torch.tensor(3), 11)
+
+
+def test_occlusion_shows_only_what_a_network_sees(digits):
+    """From a square's width beyond it on, no square that hides a pixel reaches the left half."""
+    image = digits[1].images[8]
+    _, falls = occlusion(LeftHalf(), image)
+    ink = image.numpy() > 100
+    assert (falls[:, :14][ink[:, :14]] > 0).all() and ink[:, :14].any()
+    assert not falls[:, 14 + HIDDEN :].any() and ink[:, 14 + HIDDEN :].any()
+
+
+def test_occlusion_of_blank_paper_is_nothing(service):
+    _, falls = occlusion(service.answering.network, torch.zeros(28, 28, dtype=torch.uint8))
+    assert not falls.any()
+
+
+def test_picture_of_the_occlusion_is_black_but_for_ink_and_orange_where_it_matters(service, digits):
+    answer = service.answer(255 - digits[1].images[9].numpy(), explain=True)
+    image = torch.tensor(answer["image"], dtype=torch.uint8)
+    probability, falls = occlusion(service.answering.network, image)
+    lowest = answer["occlusion"]["lowest"]
+    assert lowest == pytest.approx(probability - falls.max(), abs=1e-4)
+    colours = pixels_of(answer["occlusion"]["picture"]).astype(int)
+    assert not colours[image.numpy() == 0].any()
+    orange, strong = colours[..., 0] - colours[..., 2], image.numpy() > 100
+    assert orange[falls < 1e-3].max() <= 1
+    assert orange[strong & (falls > 0.5)].min() > 40
 
 
 def test_healthz(client):
@@ -106,7 +182,8 @@ def test_documentation_shows_an_answer_and_names_every_key(client, seven):
         assert sample["model"][key] == sample["models"][0][key] == answer["model"][key]
     explained = post(client, encoded(seven), query="?explain=1").get_json()
     listed = client.get("/api/models").get_json()["models"]
-    keys = {*explained, *listed[0], *explained["steps"][0], *explained["neighbours"][0]}
+    parts = explained["occlusion"], explained["steps"][0], explained["neighbours"][0]
+    keys = {*explained, *listed[0]}.union(*parts)
     assert keys <= set(re.findall(r"`(\w+)`", documentation))
 
 
@@ -150,7 +227,7 @@ def test_answer_to_several_digits_has_all_its_parts(client, digits):
     answer = post(client, encoded(picture), query="?explain=1").get_json()
     assert read_digits(answer) == [7, 2, 1] and answer["reason"] == "several digits"
     assert all(answer[key] is None for key in (*NO_ANSWER, "image") if key != "reason")
-    assert answer["models"] == [] and not {"saliency", "neighbours"} & answer.keys()
+    assert answer["models"] == [] and not {"occlusion", "neighbours"} & answer.keys()
     for one in answer["digits"]:
         assert one["reason"] is None and one["closest"] == one["digit"]
         assert len(one["probabilities"]) == 11 and one["probabilities"][one["digit"]] > 0.9
@@ -314,7 +391,7 @@ def test_a_refusal_names_the_closest_digit(client):
     assert answer["digit"] is None and answer["reason"] == "no digit that I know"
     assert answer["closest"] in range(10)
     assert answer["score"] == answer["probabilities"][10] >= answer["threshold"]
-    assert answer["saliency"] and answer["neighbours"]
+    assert answer["occlusion"] and answer["neighbours"]
 
 
 @pytest.mark.parametrize(("none", "digit"), [(4.5, 4), (5.0, None)])

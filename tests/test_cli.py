@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from werkzeug.serving import make_server
 
@@ -26,6 +27,8 @@ from app.uploads import MAX_BYTES
 from asking import encoded
 from conftest import ROOT
 from experiments.scenes import side_by_side
+
+PERCENT = r"(over )?\d+\.\d %"
 
 
 @pytest.fixture
@@ -73,10 +76,10 @@ def test_reads_from_any_folder_and_answers_all_that_can_be(folder, seven):
     )
     assert done.returncode == 1, done.stderr
     lines = done.stdout.decode().splitlines()
-    assert re.fullmatch(r"seven\.png: 7 \(\d+\.\d %\)", lines[0])
+    assert re.fullmatch(rf"seven\.png: 7 \({PERCENT}\)", lines[0])
     assert lines[1].startswith("notes.txt: This is not a PNG")
     assert lines[2] == lines[0].replace("seven.png", "-")
-    assert re.fullmatch(r"number\.webp: 2074 \((\d+\.\d %, ){3}\d+\.\d %\)", lines[3])
+    assert re.fullmatch(rf"number\.webp: 2074 \(({PERCENT}, ){{3}}{PERCENT}\)", lines[3])
     assert len(lines) == 4
 
 
@@ -94,8 +97,10 @@ def test_status_is_0_if_all_were_read(read):
         ("photo.heic", "Export it as a JPEG"),
         ("large.png", "at most 8 MB"),
         ("missing.png", "No such file"),
-        ("page-[0-9].webp", "type python -m app read (dir page-[0-9].webp)"),
+        ("page-[0-9].webp", "type python -m app read (dir page-[0-9].webp).FullName"),
+        ("scans/*", "type python -m app read (dir scans/*).FullName"),
         ("scans", "such as scans/*.png"),
+        ("https://example.org/7.png", "save the picture"),
         ("blank.gif", "nothing drawn"),
     ],
 )
@@ -116,9 +121,8 @@ def test_a_piece_that_is_no_digit_is_a_question_mark(read, service, monkeypatch)
     monkeypatch.setattr(service, "answer", lambda *_, **__: whole)
     status, [line] = read("number.webp")
     assert status == 1
-    assert re.fullmatch(
-        r"number\.webp: 2\?74 \(\d+\.\d %, no digit that I know, \d+\.\d %, \d+\.\d %\)", line
-    )
+    certain = f"{PERCENT}, no digit that I know, {PERCENT}, {PERCENT}"
+    assert re.fullmatch(rf"number\.webp: 2\?74 \({certain}\)", line)
     _, [line] = read("--json", "number.webp")
     assert json.loads(line)["text"] == "2?74"
 
@@ -137,11 +141,36 @@ def test_json_is_the_answer_of_the_api_without_its_images(read, client):
     assert status == 0
 
 
-def test_output_of_a_notebook(read, monkeypatch):
-    """It is no stream of bytes, so it cannot be given another encoding."""
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [(1, "over 99.9 %"), (0.9996, "over 99.9 %"), (0.9994, "99.9 %"), (4e-4, "under 0.1 %")],
+)
+def test_no_probability_is_0_or_1(read, service, monkeypatch, probability, shown):
+    answer = service.answer(np.asarray(Image.open("seven.png").convert("L")), votes=False)
+    answer["digits"][0]["probabilities"][7] = probability
+    monkeypatch.setattr(service, "answer", lambda *_, **__: answer)
+    assert read("seven.png")[1] == [f"seven.png: 7 ({shown})"]
+
+
+def test_in_a_notebook(read, monkeypatch):
+    """Its streams hold text, no bytes; what is trained there later has all its threads."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert main(["read", "number.webp"]) == 0
-    assert sys.stdout.getvalue().startswith("number.webp: 2074 (")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("text"))
+    torch.set_num_threads(2)
+    assert main(["read", "number.webp", "-"]) == 1
+    lines = sys.stdout.getvalue().splitlines()
+    assert lines[0].startswith("number.webp: 2074 (") and lines[1] == "-: The input is closed."
+    assert torch.get_num_threads() == 2
+
+
+def test_serving_from_a_notebook_leaves_its_process_there(monkeypatch):
+    served = []
+    monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the notebook's process is gone"))
+    monkeypatch.setattr("werkzeug.serving.run_simple", lambda *address, **_: served.append(address))
+    monkeypatch.setattr("app.routes.Service", lambda: None)
+    assert main(["serve", "--port", "8003"]) == 0
+    assert served[0][:2] == ("127.0.0.1", 8003)
 
 
 def test_closed_input(read, monkeypatch):
@@ -155,6 +184,7 @@ def test_closed_input(read, monkeypatch):
     [
         ("read --json seven.png >&-", 2, "The output is closed"),
         ("read missing.png blank.gif > /dev/full", 1, "No space left"),
+        ("read --json missing.png seven.png > /dev/full", 1, "No space left"),
         ("serve --port 8001 > /dev/full", 1, "No space left"),
     ],
 )
@@ -167,6 +197,18 @@ def test_closed_or_full_output(folder, command, status, why):
     )
     assert done.returncode == status
     assert why in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["read blank.gif blank.gif", "read --json seven.png", "--help"])
+def test_output_that_nobody_reads_to_its_end(folder, command):
+    """As with `| head`: it is no error that needs words."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m app {command} | true"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
 
 
 def test_names_that_cannot_be_shown(folder, read, monkeypatch):

@@ -114,7 +114,7 @@ def processes(shared) -> Iterator[Cluster]:
 def other_code(tmp_path_factory) -> Path:
     """A folder with the study, in which one number of a network is another."""
     folder = tmp_path_factory.mktemp("other_code")
-    for module in ("network.py", "rnns.py"):
+    for module in ("network.py", "mlp.py", "rnns.py"):
         shutil.copy(ROOT / module, folder)
     shutil.copytree(ROOT / "study", folder / "study")
     source = (folder / "network.py").read_text()
@@ -284,7 +284,7 @@ def test_the_scheduler_goes_away(processes, few, tmp_path):
 
 def test_the_page_about_clusters(tmp_path, monkeypatch):
     """Its commands and code over TLS, with one worker on another port, and few images."""
-    for name in ("study", "data", "network.py", "rnns.py"):
+    for name in ("study", "data", "network.py", "mlp.py", "rnns.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     with socket.socket() as free:

@@ -51,7 +51,7 @@ class Mine(Network):
 def clone(tmp_path, monkeypatch) -> Path:
     """A copy of the code, with a network in mine.py and helpers beside it, which is hashed."""
     shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("*cache*"))
-    for name in ("network.py", "rnns.py"):
+    for name in ("network.py", "mlp.py", "rnns.py"):
         shutil.copy(ROOT / name, tmp_path)
     for name, source in {"helper": HELPER, "mine": MINE, "shapes": "SIDE = 28\n"}.items():
         (tmp_path / f"{name}.py").write_text(source)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torchvision.datasets import MNIST
@@ -126,6 +127,7 @@ def test_writers_of_every_image(no_network):
     assert test["group"].value_counts().to_dict() == {"students": 5_001, "employees": 4_999}
     assert not set(train["writer"]) & set(test["writer"])
     assert train["writer"][:4].tolist() == [2154, 0, 2232, 0]
+    assert not pd.concat([train, test]).duplicated(["writer", "digit"]).any()
 
 
 def missing(path):
@@ -143,7 +145,7 @@ def changed(path):
 
 
 def of_other_images(path):
-    path.write_bytes(gzip.compress(b"writer,group\n2154,students\n"))
+    path.write_bytes(gzip.compress(b"writer,group,digit\n2154,students,59\n"))
 
 
 @pytest.mark.parametrize("damage", [missing, cut_short, changed, of_other_images])

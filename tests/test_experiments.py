@@ -31,19 +31,6 @@ def test_operations_are_those_counted_by_hand():
     assert operations_per_image(CNN) == 2 * (3 * all_layers - first)
 
 
-def test_pixels_are_read_one_by_one_in_their_order():
-    from experiments.pixel_by_pixel import ORDERS, PixelReader
-
-    assert sorted(ORDERS["permuted"].tolist()) == ORDERS["plain"].tolist() == list(range(784))
-    images = torch.rand(2, 1, 28, 28)
-    shuffled = images.flatten(2)[:, :, ORDERS["permuted"]].reshape(2, 1, 28, 28)
-    for network in ("GRU", "minGRU"):
-        plain = PixelReader(network, 8, 1, "plain").eval()
-        permuted = PixelReader(network, 8, 1, "permuted").eval()
-        permuted.load_state_dict(plain.state_dict())
-        assert torch.allclose(permuted(images), plain(shuffled), atol=1e-6)
-
-
 class Answers:
     """In place of the page's service: gives prepared answers, one a picture."""
 
@@ -92,7 +79,7 @@ def test_cross_validation(tmp_path, monkeypatch, capsys):
     """Each image is classified by a network that was not trained on it."""
     from experiments.cross_validation import folds, main
 
-    arguments = ["first study", "--folds", "1", "--images", "300", "--epochs", "1"]
+    arguments = ["strength 0.5", "--folds", "1", "--images", "300", "--epochs", "1"]
     arguments += ["--runs-dir", str(tmp_path), "--report", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["cross_validation", *arguments])
     main()
@@ -101,7 +88,7 @@ def test_cross_validation(tmp_path, monkeypatch, capsys):
     wrong = pd.read_csv(tmp_path / "cross_validation_errors.csv")
     assert json.loads(runs["settings"].item())["settings"]["num_epochs"] == 1
     assert (runs["images"].item(), runs["errors"].item()) == (60, len(wrong))
-    assert re.search(rf"^first study +1 +60 +{len(wrong)} ", capsys.readouterr().out, re.M)
+    assert re.search(rf"^strength 0.5 +1 +60 +{len(wrong)} ", capsys.readouterr().out, re.M)
     digits, all_folds = folds("random", 300)
     assert (digits.labels[wrong["image"]].numpy() == wrong["label"]).all()
     assert all(row.image in all_folds[row.fold][1] for row in wrong.itertuples())
@@ -122,8 +109,8 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
 
     monkeypatch.setattr(cross_validation.search, "search", search)
     monkeypatch.setattr(cross_validation.search, "load_model", lambda run: CNN().eval())
-    first = TRIALS["first study"].settings
-    monkeypatch.setitem(TRIALS, "taught", Trial(first, teachers=("first study",)))
+    first = TRIALS["strength 0.5"].settings
+    monkeypatch.setitem(TRIALS, "taught", Trial(first, teachers=("strength 0.5",)))
     digits, all_folds = folds("random", 300)
     how = {"num_images": 300, "epochs": 1, "runs_dir": tmp_path}
     Job("random", "taught", 0, **how).train()
@@ -131,23 +118,50 @@ def test_cross_validation_with_teachers_or_without_suspected_labels(tmp_path, mo
     assert teacher.labels.ndim == 1 and pupil.labels.shape == (len(teacher), 10)
     assert torch.equal(teacher.images, pupil.images)
     suspect = int(all_folds[0][0][0])
-    Job("random", "first study", 0, left_out=(suspect,), **how).train()
+    Job("random", "strength 0.5", 0, left_out=(suspect,), **how).train()
     kept = [i for i in all_folds[0][0] if i != suspect]
     assert torch.equal(trained[-1].images, digits.images[kept])
 
-    runs = pd.DataFrame({"split": "random", "trial": "first study", "fold": range(NUM_FOLDS)})
+    runs = pd.DataFrame({"split": "random", "trial": "strength 0.5", "fold": range(NUM_FOLDS)})
     told = {"image": suspect, "label": 3, "answer": 5, "confidence": 0.99}
     runs[:1].assign(**told).to_csv(tmp_path / "cross_validation_errors.csv", index=False)
     runs[1:].to_csv(tmp_path / "cross_validation.csv", index=False)
-    with pytest.raises(ValueError, match="run all 5 folds of first study first"):
-        cross_validation._suspected(tmp_path, "random", ("first study",))
+    with pytest.raises(ValueError, match=r"run all 5 folds of strength 0\.5 first"):
+        cross_validation._suspected(tmp_path, "random", ("strength 0.5",))
     runs.to_csv(tmp_path / "cross_validation.csv", index=False)
-    assert cross_validation._suspected(tmp_path, "random", ("first study",)) == (suspect,)
+    assert cross_validation._suspected(tmp_path, "random", ("strength 0.5",)) == (suspect,)
     assert cross_validation._suspected(tmp_path, "random", ()) == ()
 
 
+def test_a_support_vector_machine_learns_from_more_and_more_images(tmp_path, monkeypatch):
+    from experiments import how_many_images
+
+    monkeypatch.setattr(how_many_images, "NUMBERS", (20, 200, 480))
+    monkeypatch.setattr(sys, "argv", ["", "--images", "600", "--report", str(tmp_path)])
+    how_many_images.main()
+    table = pd.read_csv(tmp_path / "svm_by_images.csv")
+    assert table["images"].tolist() == [20] * 3 + [200] * 3 + [480]
+    assert (table["held_out"] == 120).all()
+    means = table.groupby("images")["errors"].mean()
+    assert means[20] > means[200] > means[480]
+
+
+def test_committed_table_of_the_support_vector_machine():
+    from experiments.how_many_images import NUMBERS, SEEDS
+
+    table = pd.read_csv(ROOT / "results" / "svm_by_images.csv")
+    seeds = table.groupby("images").size()
+    assert seeds.index.tolist() == list(NUMBERS)
+    assert seeds.tolist() == [len(SEEDS)] * (len(NUMBERS) - 1) + [1]
+
+
 def test_make_gives_experiments_arguments_that_they_understand(monkeypatch):
-    targets = ["benchmark", "benchmark-pixels", "benchmark-folds"]
+    targets = [
+        "benchmark",
+        "benchmark-folds",
+        "benchmark-svm",
+        "benchmark-images",
+    ]
     make = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True)
     lines = make.stdout.replace("\\\n", " ").splitlines()
     commands = [line.partition(" -m ")[2] for line in lines if " -m experiments." in line]
@@ -180,16 +194,6 @@ def test_committed_tables_of_the_cross_validation():
         assert part["image"].isin(all_folds[fold][1]).all()
 
 
-def test_first_study_of_the_cross_validation_has_the_distortions_of_its_models():
-    from experiments.cross_validation import TRIALS
-    from study.weights import read_model_file
-
-    for file in ("cnn_with_augmentation", "with_augmentation"):
-        content = read_model_file(ROOT / "models" / f"{file}.pt")
-        told = content["hyperparameters"]["augmentation"]
-        assert TRIALS["first study"].settings["augmentation"] == told
-
-
 def test_folds_by_writer_keep_writers_apart():
     from experiments.cross_validation import NUM_FOLDS, folds
 
@@ -198,3 +202,26 @@ def test_folds_by_writer_keep_writers_apart():
     assert len(all_folds) == NUM_FOLDS
     for train, unseen in all_folds:
         assert not set(writers[train]) & set(writers[unseen])
+
+
+def test_support_vector_machine_is_chosen_on_held_out_images(tmp_path, monkeypatch):
+    from experiments import support_vector_machine as script
+
+    monkeypatch.setattr(script, "COSTS", (1, 10))
+    monkeypatch.setattr(script, "GAMMAS", (1e-6, 0.02))
+    monkeypatch.setattr(sys, "argv", ["svm", "--images", "300", "--report", str(tmp_path)])
+    script.main()
+    table = pd.read_csv(tmp_path / "svm.csv")
+    assert table["judged_on"].tolist() == ["held out"] * 4 + ["test"]
+    assert table["num_images"].tolist() == [240] * 4 + [300]
+    *grid, final = table.to_dict("records")
+    best = min(grid, key=lambda row: row["errors"])
+    assert (final["cost"], final["gamma"]) == (best["cost"], best["gamma"])
+    wrong = pd.read_csv(tmp_path / "svm_errors.csv")
+    assert len(wrong) == final["errors"] == round(10_000 * (1 - final["accuracy"])) < 5000
+    # Its images, 9 weights of each, and 45 biases.
+    assert final["parameters"] == final["support_vectors"] * (784 + 9) + 45
+
+    monkeypatch.setattr(script, "judge", None)  # what the table has is not trained again
+    script.main()
+    assert pd.read_csv(tmp_path / "svm.csv").equals(table)

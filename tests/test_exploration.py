@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.dummy import DummyClassifier
 from sklearn.preprocessing import normalize
 
 from study import exploration
@@ -18,19 +17,6 @@ def test_ink_positions():
     positions = exploration.ink_positions(images)
     assert positions.loc[0].tolist() == [5.5, 14.5, 4, 10]
     assert positions.loc[1].tolist() == [0, 0, 1, 1]
-
-
-def test_strange_is_what_nobody_else_of_the_class_has():
-    vectors = np.array([[0.0], [0.1], [0.2], [9.0], [9.1], [9.2], [5.0]])
-    labels = np.array([0, 0, 0, 1, 1, 1, 0])
-    scores = exploration.strangeness(vectors, labels, num_neighbours=2)
-    assert scores.argmax() == 6
-    assert scores[1] == pytest.approx(0.1)
-
-
-def test_neighbour_agreement():
-    points = np.array([[0.0], [0.1], [5.0], [5.1]])
-    assert exploration.neighbour_agreement(points, np.array([0, 0, 1, 2])) == 0.5
 
 
 def test_shift_distances(few):
@@ -71,12 +57,20 @@ def test_nearest_others_are_found_in_a_projection(few):
     assert (indices != np.arange(len(vectors))[:, None]).all()
 
 
-def test_fit_and_score(few):
-    train, test = few
-    predictions, row = exploration.fit_and_score(DummyClassifier(), train, test)
-    assert set(predictions) == {train.labels.mode().values.item()}
-    wrong = predictions != test.labels.numpy()
-    half = len(test) // 2
-    assert row["errors"] == wrong.sum()
-    assert (row["in first half"], row["in second half"]) == (wrong[:half].sum(), wrong[half:].sum())
-    assert row["seconds"] >= 0
+def test_a_slanted_stroke_is_set_upright():
+    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    for row in range(5, 24):
+        images[0, row, 4 + row // 2] = 255  # a column to the right for two rows down
+        images[1, row, 13] = 255  # upright already
+    images[2, 10, 8:20] = 200  # a single row has no slant
+    upright = exploration.deskewed(images)
+    assert upright.dtype == torch.uint8 and torch.equal(upright[1:], images[1:])
+    columns = upright[0].sum(0, dtype=torch.int64)
+    assert columns.topk(2).values.sum() >= 0.99 * images[0].sum(dtype=torch.int64)
+    assert exploration.ink_positions(upright)["height"].tolist() == [19, 19, 1]
+
+
+def test_images_are_deskewed_alike_in_any_company(few):
+    images = few[0].images
+    several = torch.cat([images] * 8)  # more than one block
+    assert torch.equal(exploration.deskewed(several)[-600:], exploration.deskewed(images))

@@ -37,6 +37,7 @@ def may_import(name: str) -> set[str]:
     """Which of our packages a module may import, by its place."""
     floors = {
         "network.py": set(),
+        "mlp.py": {"network"},
         "rnns.py": {"network"},
         "study": {"network", "rnns", "study"},
         "app": {"network", "study", "app"},

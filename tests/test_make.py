@@ -20,7 +20,7 @@ from conftest import ROOT
 STUDY = ["requirements.txt"]
 APP = [*STUDY, "requirements-app.txt"]
 SHORT = re.search(r"^SHORT = (.*)", (ROOT / "Makefile").read_text(), re.M)[1].split()
-FOLDERS = ["network.py", "rnns.py", "study", "study/plots", "study/reading"]
+FOLDERS = ["network.py", "mlp.py", "rnns.py", "study", "study/plots", "study/reading"]
 NEEDS = dict.fromkeys([*FOLDERS, *SHORT], STUDY)  # what each needs to be installed
 NEEDS |= dict.fromkeys(["study/drawing", "app", "app/offline", "experiments"], APP)
 NEEDS["study/cluster.py"] = [*STUDY, "requirements-cluster.txt"]
@@ -77,6 +77,31 @@ def test_make_run_says_beforehand_how_long_it_takes(precision, minutes):
     )
     assert done.returncode == 0, done.stderr
     assert minutes in done.stdout
+
+
+@pytest.mark.parametrize(
+    "target, mode",
+    [("run", "renew"), ("long", "renew"), ("record NOTEBOOK=x", "renew"), ("render", "read")],
+)
+def test_only_trainings_of_its_own_renew_the_record(clone, target, mode):
+    """Where the environment says nothing; each notebook says what it would do."""
+    python = clone / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    skipped = ("-o", ".venv/study", "-o", ".venv/app")
+    execute = "EXECUTE=printenv STUDY_RECORD || echo read; :"
+    done = run_make(clone, *skipped, *target.split(), execute, f"BIN={python.parent}")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line in ("read", "renew")]
+    assert set(said) == {mode} and len(said) == len(
+        re.findall(r"== \d\d:\d\d \w+\.ipynb", done.stdout)
+    )
+
+
+def test_make_record_asks_for_a_notebook(clone):
+    done = run_make(clone, "-o", ".venv/study", "-o", ".venv/app", "record")
+    assert done.returncode != 0 and "make record NOTEBOOK=train" in done.stderr
 
 
 def test_notebooks_run_in_the_kernel_of_the_environment(clone, tmp_path):

@@ -1,4 +1,4 @@
-"""The CNN: its size, its input, its output."""
+"""The networks: their size, their input, their output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
+from mlp import MLP
 from network import (
     CNN,
     PIXEL_MEAN,
@@ -25,6 +26,8 @@ from study import data, evaluation
 @pytest.mark.parametrize(
     "model, parameters",
     [
+        (MLP(), 419_882),
+        (MLP(hidden_sizes=(), num_classes=11), 8_635),
         (CNN(), 417_578),
         (DeepCNN(), 230_010),
         (DeepCNN(width=10), 22_935),
@@ -58,7 +61,7 @@ def test_a_recursive_network_applies_one_convolution_to_its_own_output():
     assert torch.allclose(model(images), model.classifier(model.last(x)), atol=1e-6)
 
 
-@pytest.mark.parametrize("network", [CNN, DeepCNN, SeparableCNN, RecursiveCNN, Ensemble])
+@pytest.mark.parametrize("network", [MLP, CNN, DeepCNN, SeparableCNN, RecursiveCNN, Ensemble])
 def test_logits(network):
     logits = network()(torch.rand(3, 1, 28, 28))
     assert logits.shape == (3, 10)
@@ -89,6 +92,18 @@ def test_it_is_the_network_that_was_described():
         x = F.max_pool2d(F.relu(norm(convolution(x))), 2)
     x = F.relu(model.features[4](x.flatten(1)))
     assert torch.allclose(model(images), model.classifier(x), atol=1e-6)
+
+
+def test_a_perceptron_knows_nothing_of_neighbouring_pixels():
+    """With its first weights in the same new order as the pixels, it gives the same logits."""
+    torch.manual_seed(0)
+    model, images, order = MLP((16, 8)).eval(), torch.rand(5, 1, 28, 28), torch.randperm(784)
+    before = model(images)
+    first = model.features[2]
+    first.weight.data = first.weight[:, order]
+    shuffled = images.flatten(1)[:, order].reshape(images.shape)
+    assert torch.allclose(model(shuffled), before, atol=1e-5)
+    assert model.arguments == {"hidden_sizes": (16, 8), "dropout": 0.2, "num_classes": 10}
 
 
 def test_ensemble_answers_with_the_mean_of_its_members_probabilities():

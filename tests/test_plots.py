@@ -10,24 +10,24 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from study import plots, statistics
+from study import plots
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 28, 28), np.uint8)
 LONG = "A title that says what was found, and that is much too long for one line of any figure here"
-MODELS = {
-    "CNN": "convolutional",
-    "CNN, with validation": "convolutional",
-    "CNN, augmented": "convolutional",
-    "deeper CNN, augmented": "convolutional",
-    "ensemble of five": "ensemble",
-    "small CNN, 25k": "convolutional",
-    "RNN": "recurrent",
-    "GRU": "recurrent",
-    "LSTM": "recurrent",
-    "BiLSTM": "recurrent",
-}
-TWENTY = MODELS | {f"{name}, distilled": family for name, family in MODELS.items()}
+MODELS = [
+    "CNN",
+    "CNN, with validation",
+    "CNN, augmented",
+    "deeper CNN, augmented",
+    "ensemble of five",
+    "small CNN, 25k",
+    "RNN",
+    "GRU",
+    "LSTM",
+    "BiLSTM",
+]
+TWENTY = MODELS + [f"{name}, distilled" for name in MODELS]
 
 
 def runs(num_epochs=1):
@@ -41,63 +41,33 @@ def runs(num_epochs=1):
     return table
 
 
-def results(models):
-    """A row for each model, many with nearly the same accuracy and as many parameters."""
-    accuracy = 0.99 + 0.006 * RNG.random(len(models))
-    table = pd.DataFrame({"model": list(models), "test accuracy": accuracy})
-    table["parameters"] = RNG.choice([23_000, 230_000, 417_578, 420_000], len(models))
-    table["training seconds"] = RNG.choice([34.0, 42.0, 190.0, 3000.0], len(models))
-    return table.assign(**{"test low": accuracy - 0.002, "test high": accuracy + 0.0015})
-
-
-def cost(models):
-    return plots.cost(results(models), models, LONG)
-
-
-def cost_of_time(models):
-    names = {f"test {end}": f"validation {end}" for end in ("low", "accuracy", "high")}
-    table, columns = results(models).rename(columns=names), ["training seconds"]
-    return plots.cost(table, models, LONG, columns=columns, images="validation")
-
-
 def error_by_size():
     points = pd.DataFrame({"parameters": [901, 997, 4_862, 24_314], "error": [1.2, 1.24, 0.9, 0.4]})
     points = points.assign(low=0.9 * points["error"], high=1.1 * points["error"])
     points["name"] = ["ours, 1k", "published, 1k", "published, 5k", "ours, 25k"]
     points["kind"] = ["mean of seeds", "mean of seeds", "picked on the test set", "mean of seeds"]
+    points["joined"] = [True, False, False, True]
     yield plots.error_by_size(points, LONG)
     yield plots.error_by_size(points.iloc[:1], "One")
 
 
-def intervals():
-    table = pd.DataFrame({"accuracy": 0.99 + 0.006 * RNG.random(20)}, index=TWENTY)
-    table = table.assign(low=table["accuracy"] - 0.002, high=table["accuracy"] + 0.0015)
-    yield plots.intervals(table, "accuracy on 12000 images, 95 % interval (%)", LONG, "CNN")
-    yield plots.intervals(table.iloc[:3], "accuracy (%)", "Three")
+def paired_dots():
+    errors = pd.DataFrame(
+        {"employees": 0.1 + RNG.random(20), "students": 0.4 + RNG.random(20)}, TWENTY
+    )
+    yield plots.paired_dots(errors, "test error (%, log scale)", LONG)
+    errors.iloc[1:3, 0] = 0
+    yield plots.paired_dots(errors.head(3), "test error (%, log scale)", "Three")
+    yield plots.paired_dots(0.01 * errors.head(1), "test error (%, log scale)", "One")
 
 
-def accuracy_by_minute():
-    run = pd.DataFrame({"minutes": [4.1, 8.3, 12.4], "valid_accuracy": [0.113, 0.72, 0.985]})
-    names = [f"{name}, {order}" for name in ("GRU", "minGRU") for order in ("plain", "permuted")]
-    return plots.accuracy_by_minute({name: run + 0.01 * i for i, name in enumerate(names)}, LONG)
-
-
-def differences(models):
-    p_values = 10.0 ** RNG.uniform(-5, 0, (len(models), len(models)))
-    errors = pd.Series(RNG.integers(30, 150, len(models)), index=list(models))
-    return plots.differences(pd.DataFrame(p_values, list(models), list(models)), errors, LONG)
-
-
-def reliability(models):
-    table = pd.DataFrame({"confidence": [0.4, 0.7, 1], "accuracy": [0, 0.8, 1]})
-    table["count"] = [1, 20, 9000]
-    return plots.reliability(dict.fromkeys(models, table), dict.fromkeys(models, 0.0021), LONG)
-
-
-def by_class(models):
-    accuracy = pd.Series(0.98 + 0.01 * RNG.random(10))
-    table = pd.DataFrame({"low": accuracy - 0.01, "accuracy": accuracy, "high": accuracy + 0.005})
-    return plots.accuracy_by_class(dict.fromkeys(models, table), LONG)
+def forest():
+    table = pd.DataFrame({"mean": RNG.normal(5, 5, 20)}, TWENTY)
+    table = table.assign(low=table["mean"] - 4, high=table["mean"] + 3)
+    table["real"] = table["low"] > 0
+    label = "more errors than the first one\nin 10 000 images, 95 % interval by writers"
+    yield plots.forest(table, label, LONG, "adjusted p below 0.05", "0.05 or more")
+    yield plots.forest(table.head(1), label, "One", "real", "perhaps not")
 
 
 def image_panels():
@@ -105,14 +75,10 @@ def image_panels():
     yield plots.image_panels({"ten of each": table, "strangest": table}, row_labels=list("0123"))
     captions = [["0.5\nread as 8"] * 10] * 4
     yield plots.image_panels({LONG: table}, captions=captions, row_labels=["shift (pixels)"] * 4)
-    layers = {"the image": IMAGES[:1, None], "first block": table[:2, :8, :14, :14]}
-    yield plots.image_panels(layers, below=True, borders=True, title=LONG)
-    means = {"mean": table[:1] / 255, "standard deviation": table[1:2] / 560}
-    yield plots.image_panels(
-        means, below=True, cmap="viridis", colour_label="ink (0 to 1)", title=LONG
-    )
     steps = [[IMAGES[0], IMAGES[0][:9, :], IMAGES[0][:, :9]]]
-    yield plots.image_panels({"steps": steps}, captions=[["picture", "ink found", "cropped"]])
+    yield plots.image_panels(
+        {"steps": steps}, borders=True, captions=[["picture", "ink found", "cropped"]]
+    )
 
 
 def gallery():
@@ -123,31 +89,10 @@ def gallery():
     yield plots.gallery(IMAGES[:0], [], "No mistake")
 
 
-def heat_maps():
-    maps = [("valid_loss", "validation loss\n(nats)", "min", ".4f")]
-    maps += [("valid_accuracy", "validation\naccuracy", "max", ".2%")]
-    yield plots.heat_maps(runs(), maps, LONG)
-    yield plots.heat_maps(runs().assign(valid_loss=[np.inf, np.nan] + [0.3] * 8), maps, "Two lost")
-    yield plots.heat_maps(runs().assign(valid_loss=np.nan), maps[:1], "All diverged")
-
-
-def confusion_matrices():
-    matrix = RNG.integers(0, 9, (10, 10)) + np.diag([1000] * 10)
-    yield plots.confusion_matrices({"training images": matrix * 5, "test images": matrix}, LONG)
-    yield plots.confusion_matrices({"test images": matrix}, "One matrix")
-
-
 def ink_position():
     table = pd.DataFrame(RNG.random((50, 2)) + 13.5, columns=["row", "column"])
     table[["height", "width"]] = RNG.integers(5, 21, (50, 2))
     return plots.ink_position(table, IMAGES[0] / 255, LONG)
-
-
-def class_maps():
-    labels = np.repeat(np.arange(10), 5)
-    points = np.stack([labels % 4, labels // 4], 1) + 0.1 * RNG.random((50, 2))
-    title = "t-SNE: 92 % have a\nnearest neighbour of their class"
-    return plots.class_maps({title: points, f"{title} ": points}, labels)
 
 
 def by_seed():
@@ -156,9 +101,24 @@ def by_seed():
     return plots.by_seed(table, "step", "error", "error on 12000 images (%)", LONG)
 
 
+def by_setting():
+    rate, loss = ("lr", "learning rate (log scale)"), ("train_loss", "loss (nats, log scale)")
+    table = runs().assign(size=lambda table: "batch size " + table["batch_size"].astype(str))
+    yield plots.by_setting(table, rate, loss, "size", LONG)
+    lost = table.assign(train_loss=[np.inf, np.nan] + [0.3] * 8)
+    yield plots.by_setting(lost, rate, loss, "size", "Two lost")
+    yield plots.by_setting(lost[:2], rate, loss, "size", "All diverged")
+    grid = itertools.product(["CNN", "CNN, distorted", "support\nvectors"], (0, 0.5, 2), "ab")
+    seeds = pd.DataFrame(grid, columns=["name", "strength", "seed"])
+    seeds["error"] = 1 + 0.3 * (2 - seeds["strength"]) * RNG.random(len(seeds))  # the same end
+    yield plots.by_setting(seeds, ("strength", "strength"), ("error", "error (%)"), "name", "Three")
+
+
 def hindsight():
-    label = "final training loss (nats, log scale)"
-    return plots.hindsight(runs(), 3, "train_loss", label, LONG, 10_000)
+    table, loss = runs(), ("train_loss", "final training loss (nats, log scale)")
+    table["test_errors"] = RNG.integers(50, 90, len(table))
+    yield plots.hindsight(table, 3, table[:2], loss, LONG, 10_000)
+    yield plots.hindsight(table, 3, table[:0], loss, "No other seed", 10_000)
 
 
 def learning_curves():
@@ -184,14 +144,22 @@ def distance_histograms():
     return plots.distance_histograms({name: RNG.random(90) for name in names}, 0.2, LONG)
 
 
+def row_reader():
+    yield plots.row_reader(IMAGES[0], [1, 10, 11, 28], "256 numbers", LONG)
+    yield plots.row_reader(IMAGES[0], [1, 2], "a matrix of 16 x 16 numbers", "Two")
+
+
+def tensor_shapes():
+    first, second = (1, 28, 28), (16, 14, 14)
+    steps = [("an image", first), ("5x5 convolution, batch norm, pooling, ReLU", second)]
+    steps += [("5x5 convolution, batch norm, pooling, ReLU", (32, 7, 7)), ("flatten", (1568,))]
+    yield plots.tensor_shapes([*steps, ("linear layer, ReLU", (256,)), ("linear", (10,))], LONG)
+    yield plots.tensor_shapes([("an image", first), ("linear layer", (10,))], "One layer")
+
+
 def film_strip():
     strips = {name: RNG.random((28, 10)) for name in ("RNN", "GRU", "LSTM")}
-    return plots.film_strip(IMAGES[0], 7, strips)
-
-
-def class_frequencies():
-    shares = pd.DataFrame({"training": RNG.random(10) + 9, "test": RNG.random(10) + 9})
-    return plots.class_frequencies(shares, LONG)
+    return plots.film_strip(IMAGES[0], 7, strips, LONG)
 
 
 def waterfall():
@@ -231,38 +199,27 @@ def refusal_curves():
 
 
 EXAMPLES = {
-    "accuracy_by_minute": accuracy_by_minute,
-    "accuracy_by_class": lambda: by_class(list(MODELS)[:4]),
     "accuracy_by_row": lambda: plots.accuracy_by_row(
         {name: RNG.random(28) for name in ("RNN", "GRU", "LSTM")}, LONG
     ),
     "by_seed": by_seed,
-    "class_frequencies": class_frequencies,
-    "class_maps": class_maps,
-    "confusion_matrices": confusion_matrices,
-    "cost": lambda: [
-        cost(MODELS),
-        cost(TWENTY),
-        cost({"CNN": "convolutional"}),
-        cost_of_time(TWENTY),
-    ],
-    "differences": lambda: [differences(MODELS), differences(TWENTY), differences(["CNN", "RNN"])],
+    "by_setting": by_setting,
     "distance_histograms": distance_histograms,
     "dots": dots,
     "error_by_size": error_by_size,
     "film_strip": film_strip,
+    "forest": forest,
     "gallery": gallery,
-    "heat_maps": heat_maps,
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
-    "intervals": intervals,
     "learning_curves": learning_curves,
+    "paired_dots": paired_dots,
     "refusal": refusal,
     "refusal_curves": refusal_curves,
-    "reliability": lambda: [reliability(MODELS), reliability(TWENTY), reliability(["CNN"])],
+    "row_reader": row_reader,
     "stacked_maps": stacked_maps,
-    "validation_curves": lambda: plots.validation_curves(runs(4), LONG),
+    "tensor_shapes": tensor_shapes,
     "waterfall": waterfall,
 }
 
@@ -343,20 +300,10 @@ def test_every_figure_can_be_read_and_saved(name, tmp_path):
         assert faults(figure) == []
 
 
-@pytest.mark.parametrize("accuracy", [0.5, 0.93, 0.965, 0.985, 0.9925, 0.996, 0.9975])
-def test_one_model_alone_has_a_labelled_error_and_cost_beside_it(accuracy):
-    low, high = statistics.wilson_interval(round(10_000 * accuracy), 10_000)
-    row = {"model": ["it"], "test accuracy": [accuracy], "test low": [low], "test high": [high]}
-    table = pd.DataFrame(row | {"parameters": [1000.0], "training seconds": [30.0]})
-    for ax in plots.cost(table, {"it": "convolutional"}, "One").axes:
-        left, right = ax.get_xlim()
-        assert any(left <= tick <= right for tick in ax.get_xticks())
-
-
 @pytest.mark.parametrize("error", [0.12, 0.25, 0.6, 1.2, 4, 6, 8.5, 12, 14, 25, 40, 60, 80])
 def test_one_network_alone_has_a_labelled_error_beside_it(error):
     row = {"name": ["it"], "kind": ["ours"], "parameters": [1000], "low": [error]}
-    points = pd.DataFrame(row | {"error": [error], "high": [error]})
+    points = pd.DataFrame(row | {"error": [error], "high": [error], "joined": [False]})
     (ax,) = plots.error_by_size(points, "One").axes
     bottom, top = ax.get_ylim()
     assert any(bottom <= tick <= top for tick in ax.get_yticks())

@@ -200,11 +200,24 @@ def test_only_renewing_writes_the_record(find, monkeypatch):
 def test_the_record_of_several_searches_is_in_their_order(recorded, find):
     recorded()
     first = lines()
-    recorded({"lr": [0.01], "batch_size": 64})
-    recorded()
-    recorded({"lr": [0.01], "batch_size": 64})
+    recorded({"lr": [0.003, 0.01], "batch_size": 64})
     assert [line["settings"]["lr"] for line in lines()] == [0.003, 0.001, 0.01]
-    assert lines()[0]["weights"] == first[0]["weights"]
+    recorded(GRID | {"lr": [0.004, 0.003, 0.002, 0.001]})
+    rates = [0.004, 0.003, 0.002, 0.001, 0.01]
+    assert [line["settings"]["lr"] for line in lines()] == rates
+    recorded()
+    assert [line["settings"]["lr"] for line in lines()] == rates
+    assert lines()[1]["weights"] == first[0]["weights"]
+
+
+def test_the_order_is_that_of_the_grid_however_runs_end(recorded, monkeypatch):
+    def backwards(jobs, *arguments):
+        for folder, job in reversed(jobs.items()):
+            yield folder, runs.train(*job, *arguments[:3])
+
+    monkeypatch.setattr(workers, "train_all", backwards)
+    recorded(GRID | {"lr": [0.003, 0.002, 0.001]})
+    assert [line["settings"]["lr"] for line in lines()] == [0.003, 0.002, 0.001]
 
 
 def test_lines_of_changed_code_are_dropped_when_a_record_is_renewed(recorded, few):
@@ -239,7 +252,7 @@ def test_a_line_that_cannot_be_read_costs_that_run(recorded, find, trainings, ca
     find()
     assert [settings["lr"] for settings in trainings] == [0.003]
     said = capsys.readouterr().out
-    assert said.count("results/runs/study.jsonl: line 1 cannot be read") == 1
+    assert said.count("results/runs/study.jsonl: line 1 is damaged or foreign and left out.") == 1
 
 
 def test_bytes_that_are_no_text_cost_that_run(recorded, find, trainings):
@@ -254,10 +267,10 @@ def test_answers_are_kept_without_a_network(recorded, find, few, trainings, monk
     _, valid = few
     there = recorded()
     here = find()
-    monkeypatch.setattr(search, "load_model", None)
-    answers = [search.predictions(run, valid) for _, run in here.iterrows()]
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "load_model", None)
+        answers = [search.predictions(run, valid) for _, run in here.iterrows()]
     assert all(len(one) == len(valid) and one.dtype == torch.int64 for one in answers)
-    monkeypatch.undo()
     for one, (_, run) in zip(answers, find(retrain=True).iterrows(), strict=True):
         assert torch.equal(one, record.answer(search.load_model(run), valid.images))
     assert len(there) == 2
@@ -351,6 +364,18 @@ def test_lines_are_what_is_written(recorded):
     told, problem = record.read(STUDY)
     assert problem == ""
     assert [asdict(line) for line in told.values()] == lines()
+
+
+def test_answers_of_the_other_seeds_of_a_saved_model(find, few, monkeypatch):
+    _, valid = few
+    monkeypatch.setenv("STUDY_RECORD", "renew")
+    found = find({"lr": [0.003, 0.001], "seed": [0, 1, 2], "batch_size": 64})
+    models = [search.load_model(run) for _, run in found.iterrows()]
+    answers = record.answers_of_other_seeds(models[1], valid)
+    for one, index in zip(answers, (0, 2), strict=True):
+        assert torch.equal(one, record.answer(models[index], valid.images))
+    assert record.answers_of_other_seeds(models[1], valid[:100]) == []
+    assert record.answers_of_other_seeds(CNN().eval(), valid) == []
 
 
 def errors(model, sets):

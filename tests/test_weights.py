@@ -43,34 +43,6 @@ def test_save_and_load(few, tmp_path):
     pd.testing.assert_frame_equal(content["history"], history)
 
 
-def test_halved_weights_are_half_as_large_and_give_the_same_answers(few, tmp_path):
-    path = tmp_path / "model.pt"
-    model, history = saved(path, few)
-    content, images = path.read_bytes(), few[1].images
-    weights.keep(tmp_path / "halved.pt", weights.halve(content, images))
-    small = weights.load_model(tmp_path / "halved.pt")
-    assert (tmp_path / "halved.pt").stat().st_size < 0.51 * len(content)
-    answers = [evaluation.predict(one, images) for one in (model, small)]
-    assert torch.equal(*(logits.argmax(1) for logits in answers))
-    assert not torch.equal(*answers)
-    assert {w.dtype for w in small.parameters()} == {torch.float32}
-    told = weights.read_model_file(tmp_path / "halved.pt")
-    assert told["hyperparameters"] == SETTINGS
-    pd.testing.assert_frame_equal(told["history"], history)
-
-
-def test_weights_stay_whole_where_an_answer_would_change(tmp_path):
-    """Two logits that differ by less than 16 bits can tell: the first of equals would be chosen."""
-    model = CNN()
-    with torch.no_grad():
-        model.classifier.weight.zero_()
-        model.classifier.bias.copy_(torch.arange(10) * 1e-6 + 1)
-    path, images = tmp_path / "model.pt", torch.zeros(1, 28, 28, dtype=torch.uint8)
-    history = pd.DataFrame({"seconds": [1.0]})
-    weights.save_model(path, model, hyperparameters={}, seed=0, history=history)
-    assert weights.halve(path.read_bytes(), images) == path.read_bytes()
-
-
 def test_saving_is_atomic(few, tmp_path, monkeypatch):
     path = tmp_path / "model.pt"
     saved(path, few)

@@ -5,27 +5,13 @@
 const model = JSON.parse(byId("model").textContent);
 const layers = layersOf(model);
 
-// --- Drawing ---
-
-function clear() {
-  blank();
-  readSoon();
-}
-
-function draw(from, to, width) {
-  line(from, to, width);
-  readSoon();
-}
-
-listen(draw, clear);
-
 // --- Reading ---
 
 let frame; // the frame of the screen before which the drawing will be read
 
 function readSoon() {
   cancelAnimationFrame(frame);
-  frame = requestAnimationFrame(() => show(read()));
+  frame = requestAnimationFrame(() => (isReadable() ? show(read()) : showInstead(HIDDEN)));
 }
 
 // Returns the answer to what is drawn, or null if nothing is: the digit, null for no digit; the
@@ -43,19 +29,29 @@ function read() {
 // --- Showing ---
 
 function show(answer) {
-  const refused = answer !== null && answer.digit === null;
-  document.body.classList.toggle("refused", refused);
   if (!answer) {
-    say("–", "Nothing drawn yet", "The answer appears here.");
-  } else if (refused) {
-    const sure = percent(answer.probabilities[NO_DIGIT]);
-    say("?", "No digit that I know", `${sure} sure. The closest digit is ${answer.closest}.`);
+    showInstead(NOTHING);
+    return;
+  }
+  const { digit, closest, probabilities, image } = answer;
+  const refused = digit === null;
+  document.body.classList.toggle("refused", refused);
+  if (refused) {
+    const sure = percent(probabilities[NO_DIGIT]);
+    say("?", "No digit that I know", `${sure} sure. The closest digit is ${closest}.`);
   } else {
-    const { digit, probabilities } = answer;
     say(digit, `This is ${withArticle(digit)}`, `${percent(probabilities[digit])} sure`);
   }
-  showBars(answer?.probabilities, refused);
-  showInput(answer?.image);
+  showBars(probabilities, refused);
+  showInput(image);
+}
+
+// Says something in place of an answer.
+function showInstead(words) {
+  document.body.classList.toggle("refused", words !== NOTHING);
+  say(...words);
+  showBars(null);
+  showInput(null);
 }
 
 function showInput(image) {
@@ -67,4 +63,10 @@ function showInput(image) {
   byId("input").getContext("2d").putImageData(pixels, 0, 0);
 }
 
-clear();
+for (const name of ["paste", "drop", "dragover"]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault(); // otherwise the browser would open a dropped file in place of the page
+    if (name !== "dragover") notify("This page reads only what is drawn on it, no files and no text.");
+  });
+}
+listen(readSoon);

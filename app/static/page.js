@@ -4,6 +4,8 @@ const PAUSE = 120; // milliseconds the pen must rest before the drawing is sent
 const PATIENCE = 400; // milliseconds after which it is sent even if the pen keeps moving
 const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
 const BARS_TITLE = "Probability of each digit, and of none";
+const TEXT = "Only pictures are read: drop or paste one, or draw the digits.";
+const ADDRESS = "Addresses are not read: save the picture, or copy it, and drop or paste that.";
 const CAPTIONS = {
   "picture": "your picture, in grey",
   "ink found": "ink found",
@@ -11,120 +13,141 @@ const CAPTIONS = {
   "scaled": "scaled to 20 × 20",
   "centred": "centred by mass in 28 × 28",
 };
+const WHOLE = { left: 0, top: 0, width: 1, height: 1 };
 
-let upload = null; // the uploaded picture, as it is sent; null if the picture is a drawing
-let placed; // where on the canvas the picture that is sent stands, in shares of its sides
-let waiting, asking; // the timer before a request, and the request
+let opening = null; // stands for the newest file, while it is being decoded
+let waiting; // the timer before a request
 let unsentSince = null; // when the oldest stroke was drawn that has not been sent
-
-// --- Drawing ---
-
-function clear() {
-  upload = null;
-  placed = { left: 0, top: 0, width: 1, height: 1 };
-  blank();
-  clearTimeout(waiting);
-  unsentSince = null;
-  asking?.abort();
-  setBusy(false);
-  showNothing();
-}
-
-function draw(from, to) {
-  if (upload) clear();
-  line(from, to);
-  askSoon();
-}
-
-listen(draw, clear);
+let asking = null; // the request that is not answered yet
 
 // --- Pictures from elsewhere ---
 
-async function open(file) {
-  let picture;
-  try {
-    picture = await createImageBitmap(file);
-  } catch {
-    clear();
-    byId("hint").hidden = true;
-    upload = file; // not shown here, but the server says what it is and what to do
-    ask();
-    return;
+// Opens what was chosen, dropped or pasted: text, an address, or files of any type, since many
+// systems do not know that of a HEIC.
+function take(data) {
+  const files = [...data.files];
+  if (files.length) {
+    open(files[0], files.length);
+  } else {
+    const text = data.getData("text/uri-list") || data.getData("text/plain");
+    notify(/^\s*(data:|www\.|[a-z]+:\/\/)/i.test(text) ? ADDRESS : TEXT);
   }
-  clear();
-  upload = await asBlob(shrunk(picture));
-  const longest = Math.max(picture.width, picture.height);
-  const [width, height] = [picture.width / longest, picture.height / longest];
-  placed = { left: (1 - width) / 2, top: (1 - height) / 2, width, height };
-  const side = canvas.width;
-  paper.drawImage(picture, side * placed.left, side * placed.top, side * width, side * height);
-  byId("hint").hidden = true;
-  ask();
 }
 
-function shrunk(picture) {
-  const scale = Math.min(1, LONGEST / Math.max(picture.width, picture.height));
+async function open(file, count) {
+  const mine = (opening = {});
+  showBusy();
+  const picture = await pictureOf(file).catch(() => null);
+  if (mine !== opening) return; // something newer is on the paper, or being decoded
+  opening = null;
+  showBusy();
+  if (picture) {
+    remember();
+    replace({ picture });
+    if (count > 1) notify(`One picture at a time: this is ${file.name}, the first of ${count}.`);
+  } else {
+    notify("This cannot be opened. If it is a folder, drop a picture from it.");
+  }
+}
+
+// Returns what board.js paints, what is sent, and where on the paper it is, in shares of its side.
+async function pictureOf(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    await file.slice(0, 1).arrayBuffer(); // fails where there is nothing to send
+    // It cannot be shown, but the server says what it is and what to do.
+    return { paint() {}, blob: file, placed: WHOLE };
+  }
+  const [width, height] = [bitmap.width, bitmap.height].map(
+    (length) => length / Math.max(bitmap.width, bitmap.height),
+  );
+  const placed = { left: (1 - width) / 2, top: (1 - height) / 2, width, height };
+  const picture = shrunk(bitmap);
+  bitmap.close();
+  const sides = [placed.left, placed.top, width, height].map((share) => share * canvas.width);
+  return {
+    paint: () => paper.drawImage(picture, ...sides),
+    blob: isReadable() ? await asBlob(picture) : file,
+    placed,
+  };
+}
+
+function shrunk(bitmap) {
+  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
   const small = document.createElement("canvas");
-  small.width = Math.max(1, Math.round(picture.width * scale));
-  small.height = Math.max(1, Math.round(picture.height * scale));
-  small.getContext("2d").drawImage(picture, 0, 0, small.width, small.height);
+  small.width = Math.max(1, Math.round(bitmap.width * scale));
+  small.height = Math.max(1, Math.round(bitmap.height * scale));
+  small.getContext("2d").drawImage(bitmap, 0, 0, small.width, small.height);
   return small;
 }
 
 const asBlob = (source) => new Promise((done) => source.toBlob(done, "image/png"));
 
 byId("file").addEventListener("change", (event) => {
-  if (event.target.files.length) open(event.target.files[0]);
+  if (event.target.files.length) take(event.target);
   event.target.value = ""; // lets the same file be chosen again
 });
-const take = (event, data) => {
-  const file = data?.files?.[0]; // of any type: many systems do not know that of a HEIC
-  if (!file) return;
+document.addEventListener("paste", (event) => {
   event.preventDefault();
-  open(file);
-};
-document.addEventListener("paste", (event) => take(event, event.clipboardData));
+  take(event.clipboardData);
+});
 document.addEventListener("drop", (event) => {
   event.preventDefault(); // otherwise the browser would open the file in place of the page
-  take(event, event.dataTransfer);
+  take(event.dataTransfer);
 });
 document.addEventListener("dragover", (event) => event.preventDefault());
 
 // --- Asking ---
 
-// Whether an answer is on its way that will replace the one shown.
-const setBusy = (busy) => byId("result").setAttribute("aria-busy", busy);
+// Tells whether an answer is on its way that will replace the one shown.
+function showBusy() {
+  const busy = [opening, unsentSince, asking].some((one) => one !== null);
+  byId("result").setAttribute("aria-busy", busy);
+}
+
+function forget() {
+  clearTimeout(waiting);
+  unsentSince = null;
+  asking?.abort();
+  asking = null;
+  showBusy();
+}
 
 function askSoon() {
-  setBusy(true);
   const now = performance.now();
   unsentSince ??= now;
+  showBusy();
   clearTimeout(waiting);
   waiting = setTimeout(ask, Math.min(PAUSE, Math.max(0, unsentSince + PATIENCE - now)));
 }
 
 async function ask() {
-  setBusy(true);
-  unsentSince = null;
-  asking?.abort(); // the newest answer wins
+  forget(); // the newest answer wins
+  if (!content.picture && !isReadable()) {
+    showInstead(HIDDEN);
+    return;
+  }
   const mine = (asking = new AbortController());
+  showBusy();
   try {
     const response = await fetch("api/predict?explain=1", {
       method: "POST",
       headers: { "Content-Type": "image/png" },
-      body: upload ?? (await asBlob(canvas)),
+      body: content.picture?.blob ?? (await asBlob(canvas)),
       signal: mine.signal,
     });
     const answer = await response.json();
-    if (mine !== asking || mine.signal.aborted) return;
+    if (mine !== asking) return;
     if (response.ok) show(answer);
     else showProblem(answer.error);
-  } catch (error) {
-    if (mine === asking && !mine.signal.aborted) {
-      showProblem("The server does not answer. Is it still running?");
-    }
+  } catch {
+    if (mine !== asking) return;
+    showProblem("The server does not answer. Is it still running?");
   }
-  if (mine === asking && !mine.signal.aborted) setBusy(unsentSince !== null);
+  asking = null;
+  showBusy();
 }
 
 // --- Showing ---
@@ -155,23 +178,20 @@ function certainty(digits) {
     const are = refused === 1 ? "is no digit" : "are no digits";
     return `${refused} of ${digits.length} pieces ${are} that I know.`;
   }
-  const least = Math.min(...digits.map((one) => one.probabilities[one.digit]));
-  return `${digits.length} digits, each at least ${percent(least)} sure`;
+  const least = percent(Math.min(...digits.map((one) => one.probabilities[one.digit])));
+  return `${digits.length} digits, each ${/^\d/.test(least) ? "at least " : ""}${least} sure`;
 }
 
-function showNothing() {
-  document.body.classList.remove("refused");
-  say("–", "Nothing drawn yet", "The answer appears here.");
+// Says something in place of an answer.
+function showInstead(words) {
+  document.body.classList.toggle("refused", words !== NOTHING);
+  say(...words);
   showBars(null);
   showDigits([]);
   byId("why").hidden = true;
 }
 
-function showProblem(message) {
-  showNothing();
-  document.body.classList.add("refused");
-  say("!", "That did not work", message);
-}
+const showProblem = (message) => showInstead(["!", "That did not work", message]);
 
 // A box round each digit of a number, and buttons that choose the one whose bars are shown.
 function showDigits(digits) {
@@ -185,6 +205,7 @@ function showDigits(digits) {
     byId("bars-title").textContent = `Piece ${chosen + 1} of ${digits.length}: ${BARS_TITLE.toLowerCase()}`;
     showBars(digits[chosen].probabilities, digits[chosen].digit === null);
   };
+  const placed = content.picture?.placed ?? WHOLE;
   for (const [place, { box }] of digits.entries()) {
     buttons[place].addEventListener("click", () => choose(place));
     const [left, top, right, bottom] = box;
@@ -220,9 +241,11 @@ function showWhy(answer) {
 }
 
 function showWhyOne(answer) {
-  byId("saliency").replaceChildren(
-    figure(answer.saliency, "orange: the pixels that affect it most", `saliency of ${answer.model.name}`),
-  );
+  const { picture, lowest } = answer.occlusion;
+  const caption =
+    "Squares of 7 × 7 pixels hidden in turn: without the orange ink, the network is less sure, " +
+    `at worst ${percent(lowest)}`;
+  byId("occlusion").replaceChildren(figure(picture, caption));
   byId("neighbours").replaceChildren(
     ...answer.neighbours.map((one) => figure(one.picture, withArticle(one.label))),
   );
@@ -245,4 +268,10 @@ function figure(source, caption, alt = caption) {
   return element("li", {}, element("figure", {}, picture, text));
 }
 
-clear();
+listen((isOther) => {
+  opening = null; // that file was chosen before
+  if (isOther) forget();
+  if (isBlank()) showInstead(isReadable() ? NOTHING : HIDDEN);
+  else if (content.picture) ask();
+  else askSoon();
+});

@@ -27,26 +27,7 @@ def learning_curves(
     return figure
 
 
-def validation_curves(histories: pd.DataFrame, title: str) -> plt.Figure:
-    """Draw training and validation loss by epoch, a panel for each learning rate of a grid."""
-    rates = histories.groupby("lr")
-    across = min(5, len(rates))
-    height = 1 + 3.2 * -(-len(rates) // across)
-    figure, axes = style.canvas(len(rates), across, height=height, title=title, sharey=True)
-    colours = dict(zip(sorted(histories["batch_size"].unique()), style.COLOURS, strict=False))
-    for ax, (rate, runs) in zip(axes, rates, strict=True):
-        for size, part in runs.groupby("batch_size"):
-            for name, column, line in (("training", "train", ":"), ("validation", "valid", "-o")):
-                look = {"color": colours[size], "label": f"{name}, batch size {size}"}
-                ax.plot(part["epoch"], part[f"{column}_loss"], line, **look)
-        _by_epoch(ax)
-        ax.set_title(style.wrapped(f"learning rate {rate:g}", 0.85 * style.WIDTH / across))
-    figure.supylabel("loss (nats, log scale)", fontsize=11)
-    style.legend_below(figure)
-    return figure
-
-
-def _by_epoch(ax: plt.Axes, label: str = "") -> None:
+def _by_epoch(ax: plt.Axes, label: str) -> None:
     """Finish axes with whole epochs and a logarithmic scale."""
     ax.set(xlabel="epoch", ylabel=label, yscale="log")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
@@ -61,21 +42,6 @@ def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure
         ax.plot(range(1, len(values) + 1), 100 * values, label=name, **look)
     ax.axhline(10, color=style.GREY, lw=1, label="guessing")
     ax.set(xlabel="rows read, from the top", ylabel="accuracy (%)", ylim=(0, 101), xlim=(1, 28))
-    ax.grid()
-    style.legend_below(figure)
-    return figure
-
-
-def accuracy_by_minute(runs: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    """Draw the validation accuracy (0 to 1) after each epoch over the minutes of training, by name
-    of a run: columns ``minutes`` and ``valid_accuracy``.
-    """
-    figure, (ax,) = style.canvas(height=4.6, title=title)
-    marked = zip(runs.items(), style.LOOKS, style.MARKERS, strict=False)
-    for (name, run), look, marker in marked:
-        ax.plot(run["minutes"], 100 * run["valid_accuracy"], marker=marker, label=name, **look)
-    ax.set(xlabel="minutes of training", ylabel="validation accuracy (%)", ylim=(0, 101))
-    ax.set_xlim(0, None)
     ax.grid()
     style.legend_below(figure)
     return figure
@@ -103,16 +69,6 @@ def refusal(
     draw_images(table, [images[:10] for images in examples.values()], limits=(0, 255))
     labels = [style.wrapped(name, 1.3) for name in examples]
     table.set_yticks(0.5 + 1.07 * np.arange(len(labels)), labels)
-    return figure
-
-
-def class_frequencies(shares: pd.DataFrame, title: str) -> plt.Figure:
-    """Draw the shares (%) of the classes, a row each, in two sets, a column each."""
-    figure, (ax,) = style.canvas(height=3.8, title=title)
-    shares.plot.bar(ax=ax, color=style.COLOURS[:2], width=0.75, rot=0, legend=False)
-    ax.axhline(100 / len(shares), color="black", ls="--", lw=1, label="equal shares")
-    ax.set(xlabel="digit", ylabel="share of the images (%)")
-    style.legend_below(figure)
     return figure
 
 

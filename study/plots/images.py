@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 
 from study.plots import style
 
@@ -20,62 +18,51 @@ def image_panels(
     captions: Sequence[Sequence[str]] = (),
     framed: Sequence[Sequence[bool]] = (),
     borders: bool = False,
-    below: bool = False,
     columns: int = 0,
-    colour_label: str = "",
     title: str = "",
-    **colours,
+    limits: tuple[float, float] | None = None,
 ) -> plt.Figure:
-    """Draw tables of images, side by side or one ``below`` the other, each under its own title.
+    """Draw tables of images side by side, each under its own title.
 
     Args:
         panels: by title, rows of images of any size, e.g. of shape (rows, columns, 28, 28).
-        row_labels: written left of the rows of the first panel (of each one if ``below``).
+        row_labels: written left of the rows of the first panel.
         captions, framed: by rows, the text under each image of a single panel, and whether it has
             an orange frame.
         borders: draw a thin grey line around each image.
         columns: leave room for this many images in a row.
-        colour_label: what the colours mean; without it, no colour bar is drawn.
-        colours: ``cmap`` (dark ink) and ``limits``, its ends (the extremes of each panel).
+        limits: values of paper and of ink (the extremes of each panel).
     """
-    across = 1 if below else len(panels)
-    rows = [len(images) for images in panels.values()]
+    across, rows = len(panels), max(len(images) for images in panels.values())
     columns = max(columns, *(len(row) for images in panels.values() for row in images))
     labels = [style.wrapped(label, 1.6) for label in row_labels]
     letters = max((len(line) for label in labels for line in label.split("\n")), default=0)
-    side = 0.2 + 0.1 * letters + 0.9 * across * bool(colour_label)  # inches
-    cell = (style.WIDTH - side) / (columns * across * (1 + GAP))
+    cell = (style.WIDTH - 0.2 - 0.1 * letters) / (columns * across * (1 + GAP))  # inches
     captions = [[style.wrapped(text, 1.1 * cell, style.SMALL) for text in row] for row in captions]
     lines = max((1 + text.count("\n") for row in captions for text in row), default=0)
     pitch = 1 + GAP + 0.18 * lines / cell
-    height = 1 + 0.6 * len(rows) + 1.2 * cell * pitch * (sum(rows) if below else max(rows))
-    heading = title or "".join(panels if len(panels) == 1 else [])
-    options = {"height": height, "title": heading, "height_ratios": rows if below else [1]}
-    figure, axes = style.canvas(len(rows), across, **options)
+    heading = title or "".join(panels if across == 1 else [])
+    figure, axes = style.canvas(across, height=1.6 + 1.2 * cell * pitch * rows, title=heading)
     for ax, (name, images) in zip(axes, panels.items(), strict=True):
-        drawn = draw_images(ax, images, captions, framed, borders, pitch, **colours)
+        draw_images(ax, images, captions, framed, borders, pitch, limits)
         ax.set_xlim(-GAP, columns * (1 + GAP))
         if name != heading:
             ax.set_title(style.wrapped(name, style.WIDTH / across), loc="left")
-        if below or ax is axes[0]:
-            ax.set_yticks(np.arange(len(labels)) * pitch + 0.5, labels)
-        if colour_label:
-            place = {"pad": 0.01, "fraction": 0.05, "ticks": MaxNLocator(3)}
-            figure.colorbar(drawn, ax=ax, label=colour_label, **place)
-    return style.trim(figure, axes, below)
+    axes[0].set_yticks(np.arange(len(labels)) * pitch + 0.5, labels)
+    return style.trim(figure, axes)
 
 
 def draw_images(
-    ax, images, captions=(), framed=(), borders=False, pitch=1 + GAP, limits=None, cmap="gray_r"
-) -> AxesImage | None:
-    """Draw rows of images, ``pitch`` apart, each in a square of side 1; return the last one."""
-    drawn, shown = None, [image for row in images for image in row]
+    ax, images, captions=(), framed=(), borders=False, pitch=1 + GAP, limits=None
+) -> None:
+    """Draw rows of images, ``pitch`` apart, each in a square of side 1."""
+    shown = [image for row in images for image in row]
     low, high = limits or (min(map(np.min, shown), default=0), max(map(np.max, shown), default=1))
     for row, column in ((r, c) for r, pictures in enumerate(images) for c in range(len(pictures))):
         image, x, y = images[row][column], column * (1 + GAP) + 0.5, row * pitch + 0.5
         height, width = np.array(image.shape) / max(image.shape) / 2
         extent = (x - width, x + width, y + height, y - height)
-        drawn = ax.imshow(image, cmap=cmap, vmin=low, vmax=high, extent=extent)
+        ax.imshow(image, cmap="gray_r", vmin=low, vmax=high, extent=extent)
         marked = len(framed) > 0 and bool(framed[row][column])
         if marked or borders:
             look = {"ec": style.RED if marked else "#bbbbbb", "lw": 1 + 2 * marked, "fill": False}
@@ -87,7 +74,6 @@ def draw_images(
     ax.set(xticks=[], yticks=[])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    return drawn
 
 
 def gallery(
@@ -102,10 +88,13 @@ def gallery(
     return image_panels({title: rows}, captions=texts, framed=marks, columns=columns)
 
 
-def film_strip(image: np.ndarray, label: int, probabilities: dict[str, np.ndarray]) -> plt.Figure:
+def film_strip(
+    image: np.ndarray, label: int, probabilities: dict[str, np.ndarray], title: str
+) -> plt.Figure:
     """Draw a digit (28, 28), and by network the probability (28, 10) of each class at each row."""
     widths = [0.57 * len(probabilities)] + [1] * len(probabilities)  # the digit's pixels are square
-    figure, (digit, *strips) = style.canvas(len(widths), height=3.4, width_ratios=widths)
+    options = {"height": 3.8, "title": title, "width_ratios": widths}
+    figure, (digit, *strips) = style.canvas(len(widths), **options)
     digit.imshow(image, cmap="gray_r")
     digit.set(title=f"the digit: {label}", ylabel="rows read", xticks=[])
     digit.set_yticks([0, 9, 18, 27], [1, 10, 19, 28])
@@ -135,22 +124,4 @@ def ink_position(positions: pd.DataFrame, mean_image: np.ndarray, title: str) ->
     *_, counts = size.hist2d(positions["width"], positions["height"], edges, norm="log")
     size.set(title="size of the ink", xlabel="width (pixels)", ylabel="height (pixels)", aspect=1)
     figure.colorbar(counts, ax=size, label="images", shrink=0.4)
-    return style.trim(figure, axes)
-
-
-def class_maps(maps: dict[str, np.ndarray], labels: np.ndarray) -> plt.Figure:
-    """Draw maps of the same images side by side: by title, points (N, 2) with labels (N,) from 0
-    to 9. Each class has a colour, and its digit in its middle.
-    """
-    figure, axes = style.canvas(len(maps), height=7)
-    colours = np.array([*style.COLOURS, "#332288", "#882255", "#999933"])
-    for ax, (title, points) in zip(axes, maps.items(), strict=True):
-        ax.scatter(*points.T, s=7, c=colours[labels], linewidths=0)
-        for label in np.unique(labels):
-            middle = np.median(points[labels == label], axis=0)
-            box = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": colours[label]}
-            ax.text(*middle, str(label), ha="center", va="center", weight="bold", bbox=box)
-        ax.set(title=style.wrapped(title, style.WIDTH / len(maps)), box_aspect=1)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
     return style.trim(figure, axes)

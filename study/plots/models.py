@@ -1,79 +1,16 @@
-"""All models compared: what they cost, how they differ, how far their confidence can be trusted."""
+"""All models compared: their size, their errors, and how far these differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
 
 from study.plots import style
-from study.plots.grids import annotated_map
 
 ERROR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 90)
-
-
-def accuracy_by_class(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    """Draw the accuracy on each digit: by model, columns low, accuracy and high (0 to 1)."""
-    figure, (ax,) = style.canvas(height=4.6, title=title)
-    for index, (name, table) in enumerate(tables.items()):
-        x = np.arange(len(table)) + 0.18 * (index - (len(tables) - 1) / 2)
-        low, middle, high = (100 * table[column] for column in ("low", "accuracy", "high"))
-        look = {"fmt": style.MARKERS[index], "color": style.COLOURS[index], "capsize": 3, "lw": 1.5}
-        ax.errorbar(x, middle, yerr=[middle - low, high - middle], label=name, **look)
-    ax.set(xlabel="digit", ylabel="accuracy (%)", xticks=range(len(table)))
-    ax.grid(axis="y")
-    style.legend_below(figure)
-    return figure
-
-
-def cost(
-    results: pd.DataFrame,
-    families: Mapping[str, str],
-    title: str,
-    columns: Sequence[str] = ("parameters", "training seconds"),
-    images: str = "test",
-) -> plt.Figure:
-    """Draw the error of each model on test ``images``, or others, and beside it what it costs.
-
-    Models stand in rows, the fewest errors first, each in the colour of its family. All scales are
-    logarithmic; an error of none is drawn as one of 0.01 %.
-
-    Args:
-        results: a row for each model, as ``results/results.csv``; of the accuracy of
-            ``images`` (0 to 1), "low" and "high" are the ends of the interval.
-        families: by model, perhaps "recurrent".
-        columns: what a model costs, a panel for each.
-    """
-    palette = dict(zip(results["model"].map(families).unique(), style.COLOURS, strict=False))
-    results = results.sort_values(f"{images} accuracy", ascending=False, kind="stable")
-    colours, rows = list(results["model"].map(families).map(palette)), np.arange(len(results))
-    names = [style.wrapped(name, 3, style.SMALL) for name in results["model"]]
-    lines = sum(name.count("\n") + 1 for name in names)
-    figure, axes = style.canvas(
-        1 + len(columns), height=1.6 + 0.26 * lines, title=title, sharey=True
-    )
-    ends = ("high", "accuracy", "low")  # of the accuracy, so that the error's come in order
-    error = [(100 - 100 * results[f"{images} {end}"]).clip(0.01) for end in ends]
-    panels = {f"{images} error (%, log scale),\n95 % interval": error}
-    panels |= {f"{name}\n(log scale)": [results[name].clip(lower=1)] * 3 for name in columns}
-    for ax, (label, (low, middle, high)) in zip(axes, panels.items(), strict=True):
-        ax.hlines(rows, low, high, colors=colours, lw=1.5)
-        ax.scatter(middle, rows, s=45, c=colours, zorder=3)
-        # Wide enough for two labelled ticks: with fewer, Matplotlib would take others.
-        margin = 1.7 if high.max() > 3 * low.min() else 2.7
-        left, right = low.min() / margin, high.max() * margin
-        ax.set(xscale="log", xlim=(left, right), xlabel=label)
-        subs = (1, 2, 5) if right < 30 * left else (1, 3) if right < 600 * left else (1,)
-        style.plain_ticks(ax.xaxis, EngFormatter(sep="") if right > 1e5 else "{x:g}", subs)
-        ax.grid()
-    axes[0].set_yticks(rows, names, fontsize=style.SMALL)
-    axes[0].invert_yaxis()
-    style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
-    return figure
 
 
 def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
@@ -81,8 +18,8 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
 
     Args:
         points: a row for each network: ``name``; ``kind``, which chooses colour and marker (for
-            example whether a result was picked on the test set); ``parameters``; and ``low``,
-            ``error`` and ``high``, in percent.
+            example whether a result was picked on the test set); ``joined``, whether a line goes
+            through this point; ``parameters``; and ``low``, ``error`` and ``high``, in percent.
     """
     figure, (ax,) = style.canvas(height=5.6, title=title)
     kinds = points["kind"].unique()
@@ -91,6 +28,8 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
         ends = [part["error"] - part["low"], part["high"] - part["error"]]
         look = {"color": colour, "capsize": 3, "lw": 1.5, "label": kind}
         ax.errorbar(part["parameters"], part["error"], yerr=ends, fmt=marker, **look)
+        line = part[part["joined"]].sort_values("parameters")
+        ax.plot(line["parameters"], line["error"], color=colour, lw=1.5, alpha=0.3)
     least, most = points["parameters"].min(), points["parameters"].max()
     ax.set(xscale="log", yscale="log", xlim=(least / 2, most * 2))
     ax.set(xlabel="parameters (log scale)", ylabel="test error (%, log scale)")
@@ -148,41 +87,60 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return ((boxes[..., :2] < others[:, 2:]) & (boxes[..., 2:] > others[:, :2])).all(-1)
 
 
-def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Figure:
-    """Draw a map of p-values, models by models; the smaller, the darker. The models stand in the
-    order of their errors, which are written beside their names.
+def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
+    """Draw two numbers of each row as dots that a line joins, on a logarithmic scale.
+
+    Args:
+        table: a row for each model, the first at the top; two columns by name, perhaps of two
+            groups. How many times the first the second is stands beside it. What is 0 is drawn
+            at the left end.
+        label: name and unit of the axis.
     """
-    order = errors.loc[p_values.index].sort_values(kind="stable").index
-    cells = p_values.loc[order, order].where(np.tri(len(order), k=-1, dtype=bool))
-    # Short enough for its cell: ".49", "1.0".
-    texts = cells.map(lambda p: f"{p:.2f}".removeprefix("0")[:3] if p >= 0.01 else "")
-    levels = ("below 0.001", "0.001 to 0.01", "0.01 to 0.05", "0.05 or more")
-    colours = ("#08306b", "#4292c6", "#9ecae1", "#ececec")
-    limits = BoundaryNorm([0, 0.001, 0.01, 0.05, 1.001], 4)
-    figure, (ax,) = style.canvas(height=2.6 + 0.32 * len(order), title=title)
-    cells.index = [f"{name} ({errors[name]})" for name in order]
-    annotated_map(ax, cells, texts, cmap=ListedColormap(colours), norm=limits)
-    ax.set_xticks(ax.get_xticks(), order, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set(xlabel="model with fewer errors", ylabel="model with more errors (their number)")
-    patches = [Patch(color=c, label=level) for c, level in zip(colours, levels, strict=True)]
-    ax.legend(handles=patches, title="p-value", loc="upper right")
+    rows, least, most = np.arange(len(table)), table[table > 0].min(axis=None), table.max(axis=None)
+    figure, (ax,) = style.canvas(height=1.5 + 0.32 * len(table), title=title)
+    ax.set(xscale="log", xlim=(least / 1.7, most * 1.5), ylim=(len(table) - 0.5, -1.2))
+    shown = table.clip(lower=least / 1.7)
+    ax.hlines(rows, shown.min(axis=1), shown.max(axis=1), color="#bbbbbb", lw=3)
+    place = {"textcoords": "offset points", "annotation_clip": False}
+    tops = shown.iloc[0]
+    for name, colour, marker in zip(table, style.COLOURS, style.MARKERS, strict=False):
+        look = {"color": colour, "marker": marker, "clip_on": False, "zorder": 3}
+        ax.scatter(shown[name], rows, s=55, **look)
+        left = name == tops.idxmin()  # so that two names that are close grow apart
+        look = {"color": colour, "weight": "bold", "ha": "right" if left else "left"}
+        ax.annotate(name, (tops[name], 0), (-3 if left else 3, 10), **look, **place)
+    for row, (low, high) in enumerate(table.to_numpy()):
+        if low > 0:
+            ax.annotate(f"x {high / low:.1f}", (shown.iloc[row].max(), row), (10, -4), **place)
+    ax.set_yticks(rows, [style.wrapped(name, 3) for name in table.index])
+    ax.set_xlabel(label)
+    style.plain_ticks(ax.xaxis)
+    ax.grid(axis="x")
     return figure
 
 
-def reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float], title: str) -> plt.Figure:
-    """Draw how often each model is right against how sure it is: by model, what
-    ``statistics.calibration`` returns, and the expected calibration error (0 to 1).
+def forest(table: pd.DataFrame, label: str, title: str, filled: str, hollow: str) -> plt.Figure:
+    """Draw a number of each row with its interval, and a line where it is 0.
+
+    Args:
+        table: a row for each model, the first at the top: ``low``, ``mean`` and ``high`` in the
+            unit of the axis, and ``real``, bool: whether the dot is filled.
+        label: name and unit of the axis.
+        filled, hollow: what the two kinds of dots mean.
     """
-    across = min(4, len(bins))
-    height = 1 + 2.5 * -(-len(bins) // across)
-    figure, axes = style.canvas(len(bins), across, height=height, title=title, sharey=True)
-    for ax, (name, table) in zip(axes, bins.items(), strict=True):
-        ax.plot([0, 1], [0, 1], color=style.GREY, ls="--", lw=1)
-        sizes = 12 + 18 * np.log10(table["count"])
-        ax.scatter(table["confidence"], table["accuracy"], s=sizes, color=style.BLUE, alpha=0.8)
-        heading = style.wrapped(name, 0.8 * style.WIDTH / across, 11)
-        ax.set_title(f"{heading}\ncalibration error {errors[name]:.2%}", fontsize=11)
-        ax.grid()
-    figure.supxlabel("confidence (the larger a dot, the more images)", fontsize=11)
-    figure.supylabel("share that is right", fontsize=11)
+    figure, (ax,) = style.canvas(height=1.8 + 0.32 * len(table), title=title)
+    ax.axvline(0, color=style.GREY, lw=1)
+    for real, colour, fill, meaning in (
+        (True, style.BLUE, style.BLUE, filled),
+        (False, style.GREY, "white", hollow),
+    ):
+        part = table["real"] == real
+        rows, middle = np.flatnonzero(part), table["mean"][part]
+        ends = [middle - table["low"][part], table["high"][part] - middle]
+        look = {"fmt": "o", "color": colour, "mfc": fill, "ms": 8, "capsize": 4, "lw": 1.5}
+        ax.errorbar(middle, rows, xerr=ends, label=meaning, **look)
+    ax.set_yticks(range(len(table)), [style.wrapped(name, 3) for name in table.index])
+    ax.set(xlabel=label, ylim=(len(table) - 0.5, -0.5))
+    ax.grid(axis="x")
+    style.legend_below(figure)
     return figure

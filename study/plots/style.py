@@ -39,14 +39,13 @@ def canvas(
     return figure, list(axes.flat[:panels])
 
 
-def trim(figure: plt.Figure, axes: list[plt.Axes], below: bool = False) -> plt.Figure:
+def trim(figure: plt.Figure, axes: list[plt.Axes]) -> plt.Figure:
     """Cut the blank above and below axes that keep their aspect ratio, and return the figure."""
     figure.draw_without_rendering()
     heights = [ax.get_tightbbox().height + 14 for ax in axes]
-    bars = [bar.yaxis.label.get_window_extent().height + 14 for bar in figure.axes[len(axes) :]]
-    rows = map(max, heights, bars or heights) if below else [max(heights + bars)]
+    heights += [bar.yaxis.label.get_window_extent().height + 14 for bar in figure.axes[len(axes) :]]
     title = sum(text.get_window_extent().height + 10 for text in figure.texts)
-    figure.set_figheight((title + sum(rows)) / figure.dpi)
+    figure.set_figheight((title + max(heights)) / figure.dpi)
     return figure
 
 
@@ -69,6 +68,21 @@ def plain_ticks(axis: Axis, fmt="{x:g}", subs: Sequence[int] = (1, 2, 5)) -> Non
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(fmt)
+
+
+def name_ends(ax: plt.Axes, ends: dict[str, tuple[float, float, str]]) -> None:
+    """Write the name of each line right of its end (x, y, colour), one above the other."""
+    ax.figure.draw_without_rendering()  # so that the place of each end is known
+    points = 72 / ax.figure.dpi  # in a pixel
+    text = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+    free = ax.bbox.y0 * points  # height from which there is room
+    for name in sorted(ends, key=lambda name: ends[name][1]):
+        x, y, colour = ends[name]
+        height = ax.transData.transform((x, y))[1] * points
+        half = 7.5 * (1 + name.count("\n"))
+        middle = max(height, free + half)
+        ax.annotate(name, (x, y), (10, middle - height), color=colour, **text)
+        free = middle + half
 
 
 def styled(runs: pd.DataFrame, by: Sequence[str]) -> tuple[list, list[Line2D]]:
