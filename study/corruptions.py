@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
 SIZE = 28  # pixels a side
@@ -177,13 +178,31 @@ CORRUPTIONS: dict[str, Damage] = {
         brightness, stripe, fog, spatter, dotted_line, zigzag, canny_edges,
     )
 }  # fmt: skip
-# What is damaged: the background; what networks are commonly trained on (noise, plain blur, affine
+# What is damaged: the background; what common augmentation resembles (noise, plain blur, affine
 # transforms); and what is neither (glass blur swaps pixels).
 GROUPS = {
     "background": ("brightness", "stripe", "fog"),
     "other": ("glass_blur", "spatter", "dotted_line", "zigzag", "canny_edges"),
-    "like": ("shot_noise", "impulse_noise", "motion_blur", "shear", "scale", "rotate", "translate"),
+    "like augmentation": (
+        "shot_noise",
+        "impulse_noise",
+        "motion_blur",
+        "shear",
+        "scale",
+        "rotate",
+        "translate",
+    ),
 }
+
+
+def by_group(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of the ``GROUPS`` and ``all`` kinds, columns, in each row of ``errors``.
+
+    Args:
+        errors: a column for each of ``CORRUPTIONS``; others stay out.
+    """
+    means = {group: errors[list(names)].mean(axis=1) for group, names in GROUPS.items()}
+    return pd.DataFrame(means | {"all": errors[list(CORRUPTIONS)].mean(axis=1)})
 
 
 def _affine(image: np.ndarray, inverse: list[list[float]]) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from study import evaluation, record, runs, search, weights
-from study.data import Digits, fingerprint
+from study.data import NUM_DIGITS, Digits, fingerprint
 from study.files import write_whole
 
 
@@ -21,10 +21,11 @@ def measured(
     sets: dict[str, Digits],
     measure: Callable[[nn.Module, dict[str, Digits]], dict[str, float]],
     path: str | Path,
+    **settings: float,
 ) -> pd.DataFrame:
     """Return what ``measure`` says of each model (a row), as far as possible from a table.
 
-    A row of the table counts for the same weights and the same images. Where the record is renewed
+    A row of the table counts for the same weights, images and settings. Where the record is renewed
     (see ``record``), everything is measured, and the table is written.
 
     Args:
@@ -33,6 +34,7 @@ def measured(
         sets: all images that ``measure`` uses, by name.
         measure: takes a network and ``sets``; returns numbers by name.
         path: of the table, CSV.
+        settings: numbers that the measurement depends on, too: columns of the table.
     """
     path = Path(path)
     known = _read(path)
@@ -40,8 +42,8 @@ def measured(
     rows = {}
     for name, model in models.items():
         is_run = isinstance(model, pd.Series)
-        told = {"weights": _digest(model), "data": data}
-        same = known[(known[list(told)] == pd.Series(told)).all(axis=1)]
+        told = {"weights": _digest(model), "data": data} | settings
+        same = known[(known.reindex(columns=list(told)) == pd.Series(told)).all(axis=1)]
         if len(same) and not record.is_renewed():
             rows[name] = same.iloc[0].to_dict()
         else:
@@ -51,7 +53,7 @@ def measured(
     if record.is_renewed():
         others = known.drop(index=table.index, errors="ignore")
         write_whole(path, pd.concat([others, table]).to_csv().encode())
-    return table.drop(columns=["weights", "data"])
+    return table.drop(columns=["weights", "data", *settings])
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -88,3 +90,37 @@ def after_each_row(model: nn.Module, sets: dict[str, Digits]) -> dict[str, float
     }
     before = (answers != answers[:, -1:]) * torch.arange(1, answers.shape[1] + 1)
     return table | {"settled": float(before.amax(1).median() + 1)}
+
+
+def misclassified(model: nn.Module, sets: dict[str, Digits]) -> dict[str, float]:
+    """Return the share of each set (0 to 1) that the ten outputs for digits misclassify.
+
+    This is a ``measure``.
+    """
+    return {
+        name: float((record.answer(model, digits.images) != digits.labels).double().mean())
+        for name, digits in sets.items()
+    }
+
+
+def at_one_point(model: nn.Module, sets: dict[str, Digits], share: float) -> dict[str, float]:
+    """Return what a network misclassifies and rejects if it rejects ``share`` of the first set.
+
+    This is a ``measure`` once ``share`` is fixed. A network with an eleventh class rejects by the
+    probability of that; any other by its energy.
+
+    Returns:
+        Shares (0 to 1) of each set: by its name, of a set of digits, those that the ten outputs for
+        digits misclassify; and ``NAME: rejected``.
+    """
+    logits = {name: evaluation.predict_on_all_cores(model, d.images) for name, d in sets.items()}
+    first = next(iter(logits.values()))
+    is_taught = first.shape[1] > NUM_DIGITS
+    doubt = evaluation.no_digit_probability if is_taught else evaluation.energy
+    limit = doubt(first).quantile(1 - share)
+    values = {}
+    for name, digits in sets.items():
+        if (digits.labels < NUM_DIGITS).all():
+            values[name] = 1 - evaluation.num_correct(logits[name], digits.labels) / len(digits)
+        values[f"{name}: rejected"] = float((doubt(logits[name]) > limit).double().mean())
+    return values

@@ -5,7 +5,7 @@ that are written like a digit are left out too, as `letters` says. The hands and
 testing are never those of training.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -273,30 +273,24 @@ def draw(
     return torch.from_numpy(images)
 
 
+def shares(count: int) -> dict[str, int]:
+    """Return how many pictures each kind has of ``count`` in all."""
+    parts = np.array([kind.share for kind in KINDS.values()])
+    ends = np.round(count * parts.cumsum() / parts.sum()).astype(int)
+    return dict(zip(KINDS, np.diff(ends, prepend=0).tolist(), strict=True))
+
+
 def draw_all(
-    count: int, seed: int, digits: np.ndarray | None = None, without: Collection[str] = ()
+    count: int, seed: int, digits: np.ndarray | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw ``count`` pictures of all kinds, by their shares.
 
-    Args:
-        without: kinds that are left out. Nothing takes their place: there are fewer pictures, and
-            those of the other kinds stay the same.
-
     Returns:
-        images: uint8, shape (count or fewer, 28, 28), in the order of the kinds.
-        labels: int64, of the same length, all ``NO_DIGIT``.
-
-    Raises:
-        ValueError: there is no such kind.
+        images: uint8, shape (count, 28, 28), in the order of the kinds.
+        labels: int64, shape (count,), all ``NO_DIGIT``.
     """
-    if unknown := set(without) - KINDS.keys():
-        raise ValueError(f"there is no kind {min(unknown)!r} among {', '.join(KINDS)}")
-    shares = np.array([kind.share for kind in KINDS.values()])
-    ends = np.round(count * shares.cumsum() / shares.sum()).astype(int)
-    numbers = zip(KINDS, np.diff(ends, prepend=0).tolist(), strict=True)
-    images = [draw(kind, n, seed, digits) for kind, n in numbers if kind not in without]
-    images = torch.cat(images)
-    return images, torch.full((len(images),), NO_DIGIT)
+    images = torch.cat([draw(kind, n, seed, digits) for kind, n in shares(count).items()])
+    return images, torch.full((count,), NO_DIGIT)
 
 
 def _enlarged(digit: np.ndarray) -> np.ndarray:
