@@ -167,35 +167,19 @@ def waterfall():
     return plots.waterfall(pd.Series(seconds), LONG)
 
 
-def stacked_maps():
-    names = [*TWENTY][:12]
-    kinds = {"like augmentation": 8, "unlike augmentation": 8, "means": 2}
-    tables = {
-        f"{kind}: damage that a network may know": pd.DataFrame(
-            100 * RNG.random((n, 12)), [f"dotted line {i}" for i in range(n)], names
-        )
-        for kind, n in kinds.items()
-    }
-    look = {"cmap": "Oranges", "vmin": 0, "vmax": 100}
-    yield plots.stacked_maps(tables, "{:.1f}".format, LONG, **look)
-    factors = pd.DataFrame({"held-out digits": [0.5, 0.5], "drawn": [2.0, 1.0]}, ["all", "noise"])
-    yield plots.stacked_maps(
-        {"small network": factors}, "x {:.2f}".format, "One map", bold_lowest=False, **look
-    )
-
-
-def dots():
-    shares = pd.DataFrame(RNG.random((26, 3)), columns=["robust CNN", "CNN, augmented", "RNN"])
-    shares.index = [f"7 with a serif, crossed {row}" for row in shares.index]
-    yield plots.dots(shares, "read and not refused", LONG)
-    yield plots.dots(shares.iloc[:3, :1], "refused", "Three")
-
-
-def refusal_curves():
-    shares = np.linspace(0, 1, 11)
-    curves = {f"energy, area {i}.987": (shares, RNG.random(11)) for i in range(3)}
-    panels = {"MNIST test digits against letters of fonts never trained on": curves}
-    return plots.refusal_curves(panels | {"digits of other writers": curves}, LONG)
+def dots_by_row():
+    rows, series = [f"7 with a serif, crossed {row}" for row in range(8)], ["robust CNN", "RNN"]
+    points = [
+        {"row": row, "series": name, "panel": panel, "value": RNG.random()}
+        for row in rows
+        for name in series
+        for panel in ("background", "like augmentation")
+        for _ in range(3)
+    ]
+    table = pd.DataFrame(points)
+    table.loc[0, "value"] = 0
+    yield plots.dots_by_row(table, "error (%, log scale)", LONG)
+    yield plots.dots_by_row(table[["row", "value"]], "error (%)", "Three", log=False)
 
 
 EXAMPLES = {
@@ -205,7 +189,7 @@ EXAMPLES = {
     "by_seed": by_seed,
     "by_setting": by_setting,
     "distance_histograms": distance_histograms,
-    "dots": dots,
+    "dots_by_row": dots_by_row,
     "error_by_size": error_by_size,
     "film_strip": film_strip,
     "forest": forest,
@@ -216,9 +200,7 @@ EXAMPLES = {
     "learning_curves": learning_curves,
     "paired_dots": paired_dots,
     "refusal": refusal,
-    "refusal_curves": refusal_curves,
     "row_reader": row_reader,
-    "stacked_maps": stacked_maps,
     "tensor_shapes": tensor_shapes,
     "waterfall": waterfall,
 }

@@ -13,7 +13,6 @@ from study.plots.dots import *  # noqa: F403
 from study.plots.grids import *  # noqa: F403
 from study.plots.images import *  # noqa: F403
 from study.plots.models import *  # noqa: F403
-from study.plots.shares import *  # noqa: F403
 from study.plots.style import save
 
 __all__ = ["save"]

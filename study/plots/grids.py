@@ -1,28 +1,11 @@
-"""Runs of a grid, and tables of numbers with colours behind them."""
+"""Runs of a grid, and of seeds."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.collections import QuadMesh
 from matplotlib.ticker import MaxNLocator
 
 from study.plots import style
-
-
-def annotated_map(
-    ax: plt.Axes, cells: pd.DataFrame, texts: pd.DataFrame, size: float = style.SMALL, **options
-) -> QuadMesh:
-    """Colour cells by their values and write into each its text, ``size`` points large. A cell of
-    NaN stays white. Index and columns label the map; the options are those of ``seaborn.heatmap``.
-    """
-    look = {"linewidths": 1.5, "annot_kws": {"fontsize": size}, "cbar": False}
-    look |= {"xticklabels": True, "yticklabels": True}
-    sns.heatmap(cells, annot=texts, fmt="", ax=ax, **look | options)
-    ax.tick_params(length=0)
-    ax.tick_params(axis="y", rotation=0)
-    ax.set(xlabel="", ylabel="")
-    return ax.collections[0]
 
 
 def by_setting(
