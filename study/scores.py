@@ -113,8 +113,9 @@ def at_one_point(model: nn.Module, sets: dict[str, Digits], share: float) -> dic
         Shares (0 to 1) of each set: by its name, of a set of digits, those that the ten outputs for
         digits misclassify; and ``NAME: rejected``.
     """
-    logits = {name: evaluation.predict_on_all_cores(model, d.images) for name, d in sets.items()}
-    first = next(iter(logits.values()))
+    images = torch.cat([digits.images for digits in sets.values()])
+    parts = evaluation.predict_on_all_cores(model, images).split([len(d) for d in sets.values()])
+    logits, first = dict(zip(sets, parts, strict=True)), parts[0]
     is_taught = first.shape[1] > NUM_DIGITS
     doubt = evaluation.no_digit_probability if is_taught else evaluation.energy
     limit = doubt(first).quantile(1 - share)
