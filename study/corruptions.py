@@ -7,7 +7,7 @@ any batch; theirs were drawn once, in the order of the images. It differs furthe
 
 - motion blur is a sum of images shifted by whole pixels (theirs: ImageMagick's, which computes
   the same in 8 bits);
-- a shear of 0.4 is the tangent of the angle (theirs: the angle, and the digit is 9 % higher);
+- a shear of 0.4 is the tangent of the angle (theirs: the angle, and the digit is 9% higher);
 - dotted lines and zigzags are drawn from column to column as one polyline (theirs: from pieces
   that overlap by a column, in which they are brighter);
 - grey levels are rounded (theirs: cut off).
@@ -58,7 +58,7 @@ def shot_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def impulse_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Of the pixels, 17 % are black or white."""
+    """Of the pixels, 17% are black or white."""
     return np.where(rng.random(image.shape) < 0.17, rng.integers(0, 2, image.shape), image)
 
 

@@ -212,7 +212,7 @@ def folder_name(identity: dict) -> str:
 def keep_freed_memory() -> None:
     """Have the C library (glibc) keep freed memory for the next step of the training.
 
-    By default it gives large blocks back in every step: that takes 10 to 20 % of a training.
+    By default it gives large blocks back in every step: that takes 10 to 20% of a training.
     """
     with suppress(AttributeError, TypeError, OSError):  # another C library
         c_library = ctypes.CDLL(None)

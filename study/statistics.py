@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval (1927) of the accuracy of ``correct`` out of ``total``.
+    """Return Wilson's 95% interval (1927) of the accuracy of ``correct`` out of ``total``.
 
-    It holds its level near 100 %, where the usual normal interval does not. NaN of no images.
+    It holds its level near 100%, where the usual normal interval does not. NaN of no images.
     """
     if not total:
         return np.nan, np.nan
@@ -30,16 +30,16 @@ def interval_text(low: float, high: float) -> str:
 
 
 def accuracy_text(correct: int, total: int) -> str:
-    """Return an accuracy with its 95 % interval and its number of images, for a printed line."""
+    """Return an accuracy with its 95% interval and its number of images, for a printed line."""
     interval = interval_text(*wilson_interval(correct, total))
-    return f"{correct / total:.2%} (95 % interval {interval}, n = {total})"
+    return f"{correct / total:.2%} (95% interval {interval}, n = {total:,})"
 
 
 def accuracy_columns(correct: int, total: int) -> dict[str, object]:
-    """Return an accuracy with its 95 % interval as the cells of a table."""
+    """Return an accuracy with its 95% interval as the cells of a table."""
     return {
         "accuracy": f"{correct / total:.2%}",
-        "95 % interval": interval_text(*wilson_interval(correct, total)),
+        "95% interval": interval_text(*wilson_interval(correct, total)),
         "errors": total - correct,
     }
 
@@ -102,7 +102,7 @@ class Clusters:
 
 
 def mean_with_interval(by_model: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.DataFrame:
-    """Return the mean over images that come in clusters, with its 95 % percentile interval.
+    """Return the mean over images that come in clusters, with its 95% percentile interval.
 
     Args:
         by_model: shape (N,), a number of each image by model: whether the model is right, or which
@@ -181,7 +181,7 @@ def design_effects(right: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.
         right: by model, bool, shape (N,): whether it is right on each image.
 
     Returns:
-        One row a model: ``errors``, ``design effect`` (NaN without errors), and the range of 95 %
+        One row a model: ``errors``, ``design effect`` (NaN without errors), and the range of 95%
         of the effects where images are shuffled among clusters, ``chance low`` and ``chance high``.
     """
     wrong = np.column_stack([~np.asarray(values) for values in right.values()]).astype(float)
@@ -211,7 +211,7 @@ def concentration(wrong: Sequence[float], clusters: Clusters) -> pd.DataFrame:
 
     Returns:
         A row for each of the two; ``writers`` (that many clusters), ``by chance`` (the mean of the
-        shuffles), ``low`` and ``high`` (the range of 95 % of them).
+        shuffles), ``low`` and ``high`` (the range of 95% of them).
     """
     counts = []
     for sums in clusters.shuffled_sums(np.asarray(wrong, dtype=float)[:, None]):
@@ -286,7 +286,7 @@ def compare_trials(
     Returns:
         One row a trial, in the order of ``runs``: ``folds``, ``images``, ``errors``, ``error``
         (0 to 1), ``change`` (of the errors, relative to the reference's; NaN if it has none), the
-        ends of its 95 % interval, ``low`` and ``high``, and ``p``, by ``mcnemar``'s test. They
+        ends of its 95% interval, ``low`` and ``high``, and ``p``, by ``mcnemar``'s test. They
         compare these networks, one seed each: the variation between seeds is in neither
         (Dietterich 1998, https://doi.org/10.1162/089976698300017197).
 
