@@ -1,4 +1,4 @@
-"""The code that a training passes through: its hash, and whether it is what was imported.
+"""Hash the code that a training passes through, and compare it with what was imported.
 
 Only the standard library is used, and of it nothing that differs between the versions of Python, so
 that the hash is the same under each of them.

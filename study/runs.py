@@ -228,7 +228,7 @@ def return_freed_memory() -> None:
 
 
 def try_folder(folder: Path, num_bytes: int) -> None:
-    """Make sure that a folder can be written, so that no training is lost for want of a place.
+    """Make sure that a folder can be written, so that no training is lost for that.
 
     Raises:
         RunError: it cannot be made or written, or has no room for ``num_bytes``.

@@ -45,7 +45,7 @@ def accuracy_columns(correct: int, total: int) -> dict[str, object]:
 
 
 def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Return which share of several answers to each image is right, float64 (N,), 0 to 1.
+    """Return the share of several answers to each image that is right, float64 (N,), 0 to 1.
 
     Args:
         predictions: the answers of each seed of a model, int64 (N,).
@@ -56,7 +56,7 @@ def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> to
 
 @dataclass(frozen=True)
 class Clusters:
-    """Which of N images belong together: those of one writer, who writes an odd 7 again and again.
+    """Groups of images that resemble each other: a writer of one odd 7 writes the next like it.
 
     Attributes:
         ids: shape (N,), the cluster of each image, for instance its writer.
@@ -120,7 +120,7 @@ def mean_with_interval(by_model: Mapping[str, torch.Tensor], clusters: Clusters)
 
 
 def sign_flip_test(values: Sequence[float], clusters: Clusters) -> float:
-    """Return the p-value of the sum of paired differences (N,) being as far from 0 as it is.
+    """Return the p-value of the sum of paired differences (N,), by flipping signs of clusters.
 
     If two models were equally good, the sum over each cluster could as well have the other sign
     (Fisher 1935, "The Design of Experiments", section 21): of ``num_draws`` random choices of
@@ -203,8 +203,8 @@ def design_effects(right: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.
 def concentration(wrong: Sequence[float], clusters: Clusters) -> pd.DataFrame:
     """Count the clusters that hold half of all wrong answers, and those that hold none.
 
-    A few images that many models misread concentrate errors even where writers do not matter; that
-    is what remains where images are shuffled among clusters.
+    A few images that many models misclassify concentrate errors even where writers do not matter;
+    shuffling images among clusters shows how far.
 
     Args:
         wrong: shape (N,), how many wrong answers each image got.

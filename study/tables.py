@@ -1,4 +1,4 @@
-"""Numbers -> the table of results."""
+"""Make the table of results from numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

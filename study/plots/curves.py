@@ -1,4 +1,4 @@
-"""Curves, bars and histograms."""
+"""Curves, steps and histograms."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -81,8 +81,9 @@ def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which boxes (..., 4) overlap which others (N, 4), as (..., N); a box is left, bottom, right,
-    top."""
+    """Return which boxes (..., 4) overlap which others (N, 4), bool (..., N). A box is left,
+    bottom, right, top.
+    """
     boxes = boxes[..., None, :]
     return ((boxes[..., :2] < others[:, 2:]) & (boxes[..., 2:] > others[:, :2])).all(-1)
 

@@ -27,8 +27,8 @@ SMALL = 10  # points, of captions and of numbers within a figure
 def canvas(
     panels: int = 1, columns: int | None = None, *, height: float, title: str = "", **options
 ) -> tuple[plt.Figure, list[plt.Axes]]:
-    """A figure ``height`` inches tall and its panels, at most ``columns`` in a row. A title wider
-    than the figure continues on the next line. The options are those of ``subplots``.
+    """Return a figure ``height`` inches tall and its panels, at most ``columns`` in a row. A title
+    wider than the figure continues on the next line. The options are those of ``subplots``.
     """
     columns = min(columns or panels, panels)
     rows = -(-panels // columns)
