@@ -94,8 +94,8 @@ TINY = {
         "short_epochs": 1,
         "long_epochs": 1,
         "seeds": [0, 1],
-        "num_train_images": 600,
-        "num_test_images": 200,
+        "num_train_images": 300,
+        "num_test_images": 100,
     },
     "robustness.ipynb": {
         "candidates": {
