@@ -249,7 +249,7 @@ def test_another_version_of_torch_computes_otherwise(monkeypatch):
 
 def test_the_scheduler_goes_away(processes, few, tmp_path, trainings):
     """And until it does, the only worker trains every run: none is trained in this process."""
-    seconds = 5  # in which another scheduler might answer in its place; 30 is usual
+    seconds = 10  # in which another scheduler might answer in its place; 30 is usual
     client = Client(scheduler_file=processes.folder / "scheduler.json", timeout=seconds)
     running = begin_search(few, tmp_path, client)
     wait_for(lambda: finished(tmp_path), running)
