@@ -100,7 +100,7 @@ app-picture: .venv/dev
 
 test: .venv/dev
 	@echo "== running every test; whatever writes works on a copy, so no committed file changes"
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/dev
 	@echo "== checking style, formatting and the direction of imports"
