@@ -60,7 +60,7 @@ class Training:
         self.precision = fast_precision(torch.device("cpu"))
         self.step = self.seen = self.drawn = 0
         self.seconds, self.losses, self.history = 0.0, [], []
-        self.writers, self.others = _writers()
+        self.writers, self.others = writers_of_training()
         self.recent: list[pages.Scene] = []
         if checkpoint.exists():
             self._restore(torch.load(checkpoint, weights_only=True))
@@ -154,7 +154,7 @@ class Training:
         self.recent = [self._page(number) for number in range(first, self.drawn)]
 
 
-def _writers() -> tuple[Writers, Writers]:
+def writers_of_training() -> tuple[Writers, Writers]:
     """Those who write the pages to train on, and others to measure each row of the history on."""
     train, people = data.load(ROOT / "data")[0], data.writers(ROOT / "data")[0]
     images, labels, names = train.images.numpy(), train.labels.numpy(), people["writer"].to_numpy()

@@ -47,6 +47,7 @@ def draw(
     shape: tuple[int, int] = (256, 256),
     kind: str | None = None,
     num_lines: tuple[int, int] = (1, MOST_LINES),
+    whole: bool = False,
 ) -> Scene:
     """Draw a page.
 
@@ -55,9 +56,12 @@ def draw(
         shape: height and width, in pixels.
         kind: one of ``KINDS``; by default, any, as often as it says there.
         num_lines: fewest and most lines; of more than two, the digits are as high as fits.
+        whole: leave out digits that the edge of the sheet cuts off, which nobody can read.
     """
     kind = kind or str(rng.choice(list(KINDS), p=list(KINDS.values())))
     sheet, writer = Sheet.empty(shape), writers.draw(rng)
+    if whole:
+        sheet.least = 0.98
     if kind == "one digit":
         _one_digit(rng, sheet, writer)
     elif kind == "canvas" and num_lines[0] == 1 and rng.random() < 0.6:
@@ -88,6 +92,7 @@ def _one_digit(
 
 def _scattered(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
     """Write short numbers here and there."""
+    sheet.scattered = True
     sheet.height = log_uniform(rng, 11, 60) * sheet.unit
     rows, columns = sheet.ink.shape
     for line in range(rng.integers(2, 10)):

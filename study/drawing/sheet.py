@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 UNITS = 256  # of a sheet's longer side
-SEEN = 0.65  # of a digit's box: with less on the sheet, it is not written
+SEEN = 0.65  # of a digit's box: with less on the sheet, it cannot be told
 
 
 @dataclass
@@ -19,6 +19,8 @@ class Sheet:
         other: the same of what is drawn with the same pen and is no digit.
         taken: bool: what is written on, with some room.
         height: of its digits, in pixels.
+        scattered: whether its lines are here and there, and not one below the other.
+        least: of a digit's box that is on the sheet; with less, it is not written.
         digits: line, label and box (left, top, right, bottom, in pixels) of each.
     """
 
@@ -26,6 +28,8 @@ class Sheet:
     other: np.ndarray
     taken: np.ndarray
     height: float = 0.0
+    least: float = SEEN
+    scattered: bool = False
     digits: list[tuple[int, int, tuple[float, float, float, float]]] = field(default_factory=list)
 
     @classmethod
@@ -51,14 +55,21 @@ class Sheet:
         return list(lines.values())
 
     def _ordered(self) -> list:
-        return sorted(self.digits, key=lambda digit: (digit[0], digit[2][0]))
+        """The digits in reading order; lines that are here and there go by their middles."""
+        if not self.scattered:
+            return sorted(self.digits, key=lambda digit: (digit[0], digit[2][0]))
+        tops: dict[int, list[float]] = {}
+        for line, _, (_, top, _, bottom) in self.digits:
+            tops.setdefault(line, []).append(top + bottom)
+        middles = {line: sum(both) / len(both) for line, both in tops.items()}
+        return sorted(self.digits, key=lambda digit: (middles[digit[0]], digit[0], digit[2][0]))
 
     def write(self, label: int, cover: np.ndarray, x: float, y: float, line: int) -> None:
         """Write a digit with its upper left corner at x, y, unless too much lies beyond."""
         rows, columns = cover.shape
         seen = max(0, min(x + columns, self.ink.shape[1]) - max(x, 0)) / columns
         seen *= max(0, min(y + rows, self.ink.shape[0]) - max(y, 0)) / rows
-        if seen < SEEN:
+        if seen < self.least:
             return
         lay(self.ink, cover, x, y)
         self.digits.append((line, label, (x, y, x + columns, y + rows)))

@@ -1,0 +1,256 @@
+"""A picture -> the digits in it, line by line: a network finds them, another classifies them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import nn
+
+from study.data import NO_DIGIT, to_float
+from study.weights import load_model
+
+from . import finder as _finder  # noqa: F401  (its network has to be known)
+from .finds import STROKE, Find
+from .form import IMAGE_SIZE, Prepared, as_picture, formed
+from .ink import ink_of, ink_of_thumbnail, without_specks
+from .levels import EIGHT, FULL_SIZE, grey_levels
+from .lines import lines_of
+from .looks import Look, look
+from .paper import has_plain_border
+from .refining import CERTAIN, Classify, Judged, judged, refined
+
+SAVED = "finder.pt", "robust.pt"  # in models/
+TURNS_FROM = 4  # digits: with fewer, a picture is never turned
+TURNED_IF = 0.6  # mean rating: what reads better is not turned
+TURNED_BETTER = 0.1  # by how much the mean rating has to rise
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What decides which finds are digits, chosen on pages by ``experiments.pages``.
+
+    Attributes:
+        refused: probability of "no digit" from which a find is refused.
+        doubted: probability of the digit below which it is refused, too.
+        weak: a refused find whose core is less probable is dropped.
+        low, high: in median heights: finds out of this range are dropped.
+        most_refused: share of refused finds above which nothing is read.
+    """
+
+    refused: float = 0.5
+    doubted: float = 0.5
+    weak: float = 0.85
+    low: float = 0.4
+    high: float = 2.5
+    most_refused: float = 0.5
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One digit that was read.
+
+    Attributes:
+        digit: 0 to 9; None where it is refused.
+        closest: the most probable of the ten digits.
+        probabilities: of the ten digits and of "no digit", (11,).
+        prepared: as the classifier saw it; its box is that in the picture.
+        core: how sure the finder is that a digit stands there, 0 to 1; None if it was not asked.
+    """
+
+    digit: int | None
+    closest: int
+    probabilities: np.ndarray
+    prepared: Prepared
+    core: float | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows.
+
+    Attributes:
+        lines: of digits; the uppermost comes first, and each goes from left to right.
+        steps: name -> uint8 picture, in order: what led to the digits.
+        refused: the largest of what was found, if that is no digit and nothing else is read.
+        turns: quarter turns counterclockwise after which it was read; boxes are those before.
+    """
+
+    lines: list[list[Digit]]
+    steps: dict[str, np.ndarray]
+    refused: Digit | None = None
+    turns: int = 0
+
+    @property
+    def text(self) -> str:
+        """The digits, "?" for what is refused, a line of text for each line."""
+        rows = (("?" if d.digit is None else str(d.digit) for d in line) for line in self.lines)
+        return "\n".join("".join(row) for row in rows)
+
+
+def classifies(network: nn.Module) -> Classify:
+    """Return what shows images, uint8 (N, 28, 28), to a network with 11 logits in eval mode."""
+
+    def classify(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(to_float(torch.from_numpy(images))).softmax(1).numpy()
+
+    return classify
+
+
+class Reader:
+    """Reads pictures.
+
+    Args:
+        finder: a ``Finder`` in eval mode.
+        classify: from images, uint8 (N, 28, 28), to probabilities, (N, 11).
+        choices: what decides which finds are digits.
+    """
+
+    def __init__(self, finder: Callable, classify: Classify, choices: Choices | None = None):
+        self.finder, self.classify = finder, classify
+        self.choices = choices or Choices()
+
+    @classmethod
+    def saved(cls, root: Path) -> "Reader":
+        """Return one with the saved networks of a repository.
+
+        Raises:
+            ModelFileError: one of them cannot be loaded.
+        """
+        finder, classifier = (load_model(root / "models" / file) for file in SAVED)
+        return cls(finder.to(memory_format=torch.channels_last), classifies(classifier))
+
+    def read(self, picture: Image.Image | np.ndarray) -> Reading:
+        """Read a picture.
+
+        Args:
+            picture: a Pillow image of any mode, or uint8 grey levels (height, width); dark ink on
+                light paper, or light ink on dark paper.
+        """
+        level = grey_levels(picture, FULL_SIZE)
+        plain = self._plain(level)
+        if plain is not None:
+            return plain
+        reading = self.reading(*self.seen(level))
+        return reading if reading.lines or reading.refused else self._whole(level)
+
+    def _plain(self, level: np.ndarray) -> Reading | None:
+        """The short way: one connected piece on plain paper that is certainly a digit."""
+        small = grey_levels(level).astype(np.float32)
+        if max(level.shape) < IMAGE_SIZE:
+            return self._whole(level)
+        if not has_plain_border(small):
+            return None
+        ink = without_specks(ink_of(small))
+        if ndimage.label(ink > STROKE, EIGHT)[1] != 1:
+            return None
+        digit, steps = self._formed(small, ink)
+        certain = digit.digit is not None and digit.probabilities.max() > CERTAIN
+        return Reading([[digit]], steps) if certain else None
+
+    def _whole(self, level: np.ndarray) -> Reading:
+        """All ink of a picture as one digit, where the finder sees none: it is refused."""
+        small = grey_levels(level).astype(np.float32)
+        thumbnail = max(level.shape) < IMAGE_SIZE
+        ink = ink_of_thumbnail(small) if thumbnail else without_specks(ink_of(small))
+        if not ink.any():
+            return Reading([], {"picture": as_picture(small), "ink found": as_picture(255 * ink)})
+        digit, steps = self._formed(small, ink)
+        if thumbnail and digit.digit is not None:
+            return Reading([[digit]], steps)
+        return Reading([], steps, replace(digit, digit=None))
+
+    def _formed(self, level: np.ndarray, ink: np.ndarray) -> tuple[Digit, dict[str, np.ndarray]]:
+        """Ink as one digit, and the steps to it."""
+        prepared = formed(ink)
+        (probabilities,) = self.classify(prepared.image[None])
+        one = Judged(Find(ink, 0, 0, 0.0, 0.0), prepared, probabilities)
+        steps = {"picture": as_picture(level), "ink found": as_picture(255 * ink)}
+        return self._digit(one, np.array(prepared.box), None), steps | prepared.steps
+
+    def seen(
+        self, picture: Image.Image | np.ndarray
+    ) -> tuple[tuple[int, int], Look, list[Judged], int]:
+        """Look at a picture: its shape, the last look, what was found, and the quarter turns."""
+        level = grey_levels(picture, FULL_SIZE)
+        seen, digits = self._looked(level)
+        turns = 0
+        if len(digits) >= TURNS_FROM and _rating(digits) < TURNED_IF:
+            best = _rating(digits) + TURNED_BETTER
+            for turn in (1, 2, 3):
+                other, found = self._looked(np.ascontiguousarray(np.rot90(level, turn)))
+                if len(found) >= TURNED_IF * len(digits) and _rating(found) > best:
+                    best, turns, seen, digits = _rating(found), turn, other, found
+        return level.shape, seen, digits, turns
+
+    def _looked(self, level: np.ndarray) -> tuple[Look, list[Judged]]:
+        """The last look at a picture, and its finds."""
+        best = look(self.finder, level, self._is_good)
+        return best, refined(best.finds, self.classify)
+
+    def _is_good(self, seen: Look) -> bool:
+        return any(self._known(digit) for digit in judged(seen.finds, self.classify))
+
+    def _known(self, digit: Judged) -> bool:
+        sure = digit.probabilities[:NO_DIGIT].max() >= self.choices.doubted
+        return bool(sure) and digit.probabilities[NO_DIGIT] < self.choices.refused
+
+    def _kept(self, digits: Sequence[Judged]) -> list[Judged]:
+        """Without what is much lower or higher than most, and what neither network believes."""
+        known = [digit.find.height for digit in digits if self._known(digit)]
+        if not known:
+            return list(digits)
+        median = np.median(known)
+        lowest, highest = self.choices.low * median, self.choices.high * median
+        return [
+            digit
+            for digit in digits
+            if lowest <= digit.find.height <= highest
+            and (self._known(digit) or digit.find.core >= self.choices.weak)
+        ]
+
+    def reading(
+        self, shape: tuple[int, int], seen: Look, digits: list[Judged], turns: int
+    ) -> Reading:
+        """Decide which finds are digits (see ``seen``), and put them into lines."""
+        kept = self._kept(digits)
+        refused = sum(not self._known(digit) for digit in kept)
+        nothing = refused > self.choices.most_refused * len(kept)
+        size = np.array(shape[:: -1 if turns % 2 == 0 else 1] * 2, float)
+        boxes = np.array([seen.box(digit.find) for digit in kept]).reshape(-1, 4)
+        shares = [_turned_back(box / size, turns) for box in boxes]
+        read = [
+            self._digit(digit, share, digit.find.core)
+            for digit, share in zip(kept, shares, strict=True)
+        ]
+        maps = {"ink of digits": seen.ink, "middles of digits": seen.core}
+        steps = {"picture": seen.level} | {n: as_picture(255 * part) for n, part in maps.items()}
+        if nothing or not kept:
+            largest = max(read, key=lambda one: one.prepared.image.sum(), default=None)
+            largest = largest and replace(largest, digit=None)
+            return Reading([], steps, largest, turns)
+        lines = [[read[i] for i in line] for line in lines_of(boxes)]
+        return Reading(lines, steps, None, turns)
+
+    def _digit(self, one: Judged, box: np.ndarray, core: float | None) -> Digit:
+        closest = int(one.probabilities[:NO_DIGIT].argmax())
+        known = closest if self._known(one) else None
+        prepared = replace(one.prepared, box=tuple(box.clip(0, 1).tolist()))
+        return Digit(known, closest, one.probabilities, prepared, core)
+
+
+def _rating(digits: Sequence[Judged]) -> float:
+    """How well a picture reads: 1 if all of it is certainly digits."""
+    return float(np.mean([digit.probabilities[:NO_DIGIT].max() for digit in digits] or [0.0]))
+
+
+def _turned_back(box: np.ndarray, turns: int) -> np.ndarray:
+    """A box in shares of a picture, before its quarter turns counterclockwise."""
+    for _ in range(turns):
+        left, top, right, bottom = box
+        box = np.array([1 - bottom, left, 1 - top, right])
+    return box

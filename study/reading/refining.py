@@ -1,0 +1,163 @@
+"""Finds are joined, cut and freed of what is around them where the classifier then sees digits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .finds import STROKE, Find
+from .form import Prepared, formed
+from .levels import EIGHT
+
+SURE = 0.5  # a higher score is more likely a digit than none
+CERTAIN = 0.98  # with a higher score, nothing is cut
+CUT_SCORE = 0.95  # of both halves; letters, too, can be cut into what looks a bit like digits
+CUT_WIDTH = 0.8  # of the height: what is narrower is not cut
+CUT_HEIGHT = 0.75  # of the height: digits side by side are about equally high
+GAP = 0.25  # of the median height: finds further apart are never joined
+WIDE = 1.2  # of its height: no digit is wider
+TALL = 1.8  # of the median height: no digit is higher
+CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of the width: where a cut is looked for
+FREED = 0.9  # score of what is freed of a piece around or beside it
+REACH = 0.12  # of the width, around them
+SIDEWAYS = 0.3  # cost of a step to the side, in full ink
+
+Classify = Callable[[np.ndarray], np.ndarray]  # uint8 (N, 28, 28) -> probabilities (N, 11)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A find in the form of MNIST's digits, and the classifier's probabilities, (11,)."""
+
+    find: Find
+    prepared: Prepared
+    probabilities: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """How likely it is a digit at all, 0 to 1."""
+        return 1 - float(self.probabilities[-1])
+
+
+def judged(finds: Sequence[Find], classify: Classify) -> list[Judged]:
+    """Show finds to the classifier, all at once."""
+    if not finds:
+        return []
+    forms = [formed(find.ink) for find in finds]
+    probabilities = classify(np.stack([form.image for form in forms]))
+    return [Judged(*parts) for parts in zip(finds, forms, probabilities, strict=True)]
+
+
+def refined(finds: Sequence[Find], classify: Classify) -> list[Judged]:
+    """Return finds as the classifier sees digits in them; those that are fine stay as they are."""
+    digits = judged(finds, classify)
+    if not digits:
+        return []
+    digits = _joined(digits, classify)
+    digits = [part for digit in digits for part in _freed(digit, classify)]
+    return [part for digit in digits for part in _cut(digit, classify)]
+
+
+def _joined(digits: list[Judged], classify: Classify) -> list[Judged]:
+    """Join neighbours that are a digit together, and not both by themselves."""
+    height = float(np.median([digit.find.height for digit in digits]))
+    pairs = [
+        (one, other)
+        for number, one in enumerate(digits)
+        for other in digits[number + 1 :]
+        if min(one.score, other.score) < SURE and _may_join(one.find, other.find, height)
+    ]
+    whole = judged([one.find.joined(other.find) for one, other in pairs], classify)
+    done: set[int] = set()
+    for best in sorted(range(len(whole)), key=lambda number: -whole[number].score):
+        parts = {id(part) for part in pairs[best]}
+        if whole[best].score >= SURE and not parts & done:
+            done |= parts
+            digits = [digit for digit in digits if id(digit) not in parts] + [whole[best]]
+    return digits
+
+
+def _may_join(one: Find, other: Find, height: float) -> bool:
+    """Whether two finds are near, and together no larger than a digit."""
+    across = max(one.left, other.left) - min(one.right, other.right)
+    down = max(one.top, other.top) - min(one.bottom, other.bottom)
+    width = max(one.right, other.right) - min(one.left, other.left)
+    tall = max(one.bottom, other.bottom) - min(one.top, other.top)
+    near = max(across, down) < GAP * height
+    return near and width < WIDE * max(tall, height) and tall < TALL * height
+
+
+def _freed(digit: Judged, classify: Classify) -> list[Judged]:
+    """Take away a piece around or beside the digit, where only then a digit is seen."""
+    if digit.score >= SURE:
+        return [digit]
+    find = digit.find
+    pieces, count = ndimage.label(find.ink > STROKE, EIGHT)
+    if not 1 < count < 9:
+        return [digit]
+    nearest = ndimage.distance_transform_edt(
+        pieces == 0, return_distances=False, return_indices=True
+    )
+    owners = pieces[tuple(nearest)]
+    parts = [owners == number for number in range(1, count + 1)]
+    choices = [*parts, *(~part for part in parts)] if count > 2 else parts
+    inks = [np.where(choice, find.ink, 0) for choice in choices]
+    inks = [ink for ink in inks if np.ptp(np.flatnonzero((ink > STROKE).any(1))) > find.height / 4]
+    seen = judged([find.part(ink, "without a piece") for ink in inks], classify)
+    best = max(seen, key=lambda one: one.score, default=digit)
+    return [best if best.score >= FREED else digit]
+
+
+def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
+    """Cut what is no digit into two or more that are; it stays whole where that fails."""
+    find = digit.find
+    if times == 0 or find.width < CUT_WIDTH * find.height or digit.score >= CERTAIN:
+        return [digit]
+    pairs = [[find.part(half, "cut") for half in halves(find.ink, place)] for place in CUTS]
+    pairs = [p for p in pairs if p and min(half.height for half in p) >= CUT_HEIGHT * find.height]
+    seen = judged([half for pair in pairs for half in pair], classify)
+    best, parts = max(CUT_SCORE, digit.score), None
+    for pair in zip(seen[::2], seen[1::2], strict=True):
+        scores = [half.score for half in pair]
+        # One of them may be two digits still.
+        worst = max(scores) if times > 1 and find.width > 1.6 * find.height else min(scores)
+        if worst > best:
+            best, parts = worst, pair
+    if parts is None:
+        return [digit]
+    return [part for half in parts for part in _cut(half, classify, times - 1)]
+
+
+def halves(ink: np.ndarray, place: float) -> list[np.ndarray]:
+    """Cut along the way from top to bottom that crosses least ink, near a share of the width.
+
+    Args:
+        ink: 0 to 1, (height, width), cropped.
+
+    Returns:
+        Left and right half; nothing if the way crosses more than one stroke, as through a 0.
+    """
+    height, width = ink.shape
+    left = max(1, round((place - REACH) * width))
+    right = min(max(2, round((place + REACH) * width)), width - 1)
+    if left > right:  # a dot
+        return []
+    costs = ink[:, left : right + 1].astype(float)
+    total = costs.copy()
+    steps = np.zeros(costs.shape, int)
+    for row in range(1, height):
+        above = np.pad(total[row - 1], 1, constant_values=np.inf)
+        ways = np.stack([above[:-2] + SIDEWAYS, above[1:-1], above[2:] + SIDEWAYS])
+        steps[row] = ways.argmin(0) - 1
+        total[row] += ways.min(0)
+    way = [int(total[-1].argmin())]
+    for row in range(height - 1, 0, -1):
+        way.append(way[-1] + int(steps[row, way[-1]]))
+    border = np.array(way[::-1])
+    crossed = np.pad(costs[np.arange(height), border] > STROKE, 1)
+    if np.diff(crossed.astype(int)).clip(0).sum() > (1 if width < height else 2):
+        return []
+    is_left = np.arange(width) < left + border[:, None]
+    both = [np.where(is_left, ink, 0), np.where(is_left, 0, ink)]
+    return both if all((half > STROKE).any() for half in both) else []
