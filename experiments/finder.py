@@ -65,13 +65,18 @@ class Training:
         if checkpoint.exists():
             self._restore(torch.load(checkpoint, weights_only=True))
 
-    def run(self) -> pd.DataFrame:
-        """Train to the end; return the history, a row every ``ROW`` crops."""
+    def run(self, until: float = math.inf) -> pd.DataFrame:
+        """Train to the end, or until so many crops are seen.
+
+        Returns:
+            The history, a row every ``ROW`` crops: mean losses since the row before, what
+            ``quality`` measures on pages of other writers, and minutes of processor time.
+        """
         valid = [
             pages.draw(np.random.default_rng([SEED, 1, i]), self.others) for i in range(NUM_VALID)
         ]
         start, saved = time.process_time() - self.seconds, time.monotonic()
-        while self.seen < self.num_pages:
+        while self.seen < min(self.num_pages, until):
             row = self.seen // ROW
             self._learn(*self._batch())
             self.seconds = time.process_time() - start

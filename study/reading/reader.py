@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from scipy import ndimage
 from torch import nn
 
 from study.data import NO_DIGIT, to_float
-from study.weights import load_model
+from study.weights import ModelFileError, load_model
 
-from . import finder as _finder  # noqa: F401  (its network has to be known)
+from .finder import Finder
 from .finds import STROKE, Find
 from .form import IMAGE_SIZE, Prepared, as_picture, formed
 from .ink import ink_of, ink_of_thumbnail, without_specks
@@ -23,6 +24,7 @@ from .looks import Look, look
 from .paper import has_plain_border
 from .refining import CERTAIN, Classify, Judged, judged, refined
 
+ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
 TURNS_FROM = 4  # digits: with fewer, a picture is never turned
 TURNED_IF = 0.6  # mean rating: what reads better is not turned
@@ -91,6 +93,18 @@ class Reading:
         return "\n".join("".join(row) for row in rows)
 
 
+def load_finder(path: Path) -> Finder:
+    """Return the network of a weights file that finds digits, in eval mode.
+
+    Raises:
+        ModelFileError: it cannot be loaded, or is another network.
+    """
+    finder = load_model(path)
+    if not isinstance(finder, Finder):
+        raise ModelFileError(f"{path} holds a {type(finder).__name__}, which finds no digits.")
+    return finder.to(memory_format=torch.channels_last)
+
+
 def classifies(network: nn.Module) -> Classify:
     """Return what shows images, uint8 (N, 28, 28), to a network with 11 logits in eval mode."""
 
@@ -121,8 +135,8 @@ class Reader:
         Raises:
             ModelFileError: one of them cannot be loaded.
         """
-        finder, classifier = (load_model(root / "models" / file) for file in SAVED)
-        return cls(finder.to(memory_format=torch.channels_last), classifies(classifier))
+        finder, classifier = (root / "models" / file for file in SAVED)
+        return cls(load_finder(finder), classifies(load_model(classifier)))
 
     def read(self, picture: Image.Image | np.ndarray) -> Reading:
         """Read a picture.
@@ -241,6 +255,23 @@ class Reader:
         known = closest if self._known(one) else None
         prepared = replace(one.prepared, box=tuple(box.clip(0, 1).tolist()))
         return Digit(known, closest, one.probabilities, prepared, core)
+
+
+@lru_cache(maxsize=1)
+def _saved() -> Reader:
+    return Reader.saved(ROOT)
+
+
+def read(picture: Image.Image | np.ndarray) -> list[list[Digit]]:
+    """Read a picture with the saved networks of this repository (see ``Reader.read``).
+
+    Returns:
+        Its lines from the top, each a list of digits from left to right; none if it shows no digit.
+
+    Raises:
+        ModelFileError: one of the networks cannot be loaded.
+    """
+    return _saved().read(picture).lines
 
 
 def _rating(digits: Sequence[Judged]) -> float:
