@@ -37,7 +37,7 @@ function replace({ lines = [], picture = null }) {
 }
 
 // Draws a line, or a dot where both ends are the same.
-function draw(from, to, width = byId("pen").value) {
+function draw(from, to, width = byId("pen").valueAsNumber) {
   const line = { from: { ...from }, to: { ...to }, width };
   content.lines.push(line);
   paint(line);
