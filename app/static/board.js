@@ -254,7 +254,9 @@ const notify = (sentence) => (byId("notice").textContent = sentence);
 
 function say(sign, verdict, detail) {
   byId("digit").textContent = sign;
-  byId("digit").style.setProperty("--length", String(sign).length);
+  const lines = String(sign).split("\n");
+  byId("digit").style.setProperty("--length", Math.max(...lines.map((line) => line.length)));
+  byId("digit").style.setProperty("--lines", lines.length);
   byId("verdict").textContent = verdict;
   byId("detail").textContent = detail;
   clearTimeout(speaking);

@@ -2,13 +2,17 @@
 
 const PAUSE = 120; // milliseconds the pen must rest before the drawing is sent
 const PATIENCE = 400; // milliseconds after which it is sent even if the pen keeps moving
-const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
+// Pixels of a picture's longer side; larger ones shrink before they are sent. In photos, digits may
+// be small; as a JPEG, a large one has a megabyte.
+const LONGEST = { "image/jpeg": 3000, other: 1024 };
 const BARS_TITLE = "Probability of each digit, and of none";
 const TEXT = "Only pictures are read: drop or paste one, or draw the digits.";
 const ADDRESS = "Addresses are not read: save the picture, or copy it, and drop or paste that.";
 const CAPTIONS = {
   "picture": "your picture, in grey",
   "ink found": "ink found",
+  "ink of digits": "what a network takes for the ink of digits",
+  "middles of digits": "and for their middles",
   "cropped": "cropped",
   "scaled": "scaled to 20 × 20",
   "centred": "centred by mass in 28 × 28",
@@ -64,18 +68,19 @@ async function pictureOf(file) {
     (length) => length / Math.max(bitmap.width, bitmap.height),
   );
   const placed = { left: (1 - width) / 2, top: (1 - height) / 2, width, height };
-  const picture = shrunk(bitmap);
+  const type = file.type === "image/jpeg" ? file.type : "image/png";
+  const picture = shrunk(bitmap, LONGEST[type] ?? LONGEST.other);
   bitmap.close();
   const sides = [placed.left, placed.top, width, height].map((share) => share * canvas.width);
   return {
     paint: () => paper.drawImage(picture, ...sides),
-    blob: isReadable() ? await asBlob(picture) : file,
+    blob: isReadable() ? await asBlob(picture, type) : file,
     placed,
   };
 }
 
-function shrunk(bitmap) {
-  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+function shrunk(bitmap, longest) {
+  const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
   const small = document.createElement("canvas");
   small.width = Math.max(1, Math.round(bitmap.width * scale));
   small.height = Math.max(1, Math.round(bitmap.height * scale));
@@ -83,7 +88,8 @@ function shrunk(bitmap) {
   return small;
 }
 
-const asBlob = (source) => new Promise((done) => source.toBlob(done, "image/png"));
+const asBlob = (source, type = "image/png") =>
+  new Promise((done) => source.toBlob(done, type, 0.92));
 
 byId("file").addEventListener("change", (event) => {
   if (event.target.files.length) take(event.target);
@@ -155,18 +161,27 @@ async function ask() {
 function show(answer) {
   const several = answer.digits.length > 1;
   document.body.classList.toggle("refused", answer.digit === null && !several);
-  say(signs(answer.digits) || "–", ...inWords(answer));
+  say(linesOf(answer).map(signs).join("\n") || "–", ...inWords(answer));
   showBars(answer.probabilities, answer.digit === null);
   showDigits(several ? answer.digits : []);
   byId("why").hidden = answer.digits.length === 0;
   if (answer.digits.length) showWhy(answer);
 }
 
+// The digits of an answer, line by line; what is no digit at all is a line of its own.
+function linesOf({ lines, digits }) {
+  const read = lines.map((line) => line.digits.map(({ place }) => digits[place]));
+  return read.length ? read : [digits];
+}
+
 const signs = (digits) => digits.map((one) => one.digit ?? "?").join("");
 
-function inWords({ digits }) {
+function inWords(answer) {
+  const { digits } = answer;
   if (digits.length === 0) return ["Nothing drawn", "No ink was found in the picture."];
-  if (digits.length > 1) return [`This is ${signs(digits)}`, certainty(digits)];
+  if (digits.length > 1) {
+    return [`This is ${linesOf(answer).map(signs).join(", ")}`, certainty(digits)];
+  }
   const [{ digit, closest, probabilities, score }] = digits;
   if (digit !== null) return [`This is ${withArticle(digit)}`, `${percent(probabilities[digit])} sure`];
   return ["No digit that I know", `${percent(score)} sure. The closest digit is ${closest}.`];
