@@ -21,7 +21,7 @@ from study.reading.levels import FULL_SIZE, grey_levels
 
 MAX_BYTES = 8 * 2**20
 MAX_PIXELS = 25_000_000  # twice what a phone usually takes; decoded, it needs up to 400 MB
-FORMATS = "PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF"
+FORMATS = "PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"
 READ = "a PNG, JPEG, WebP, GIF, BMP or TIFF"
 TRANSPARENT_SIZE = 1500  # pixels, longer side; larger pictures with transparency are shrunk
 FIELD = "image"  # of a form, or of JSON

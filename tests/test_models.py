@@ -39,7 +39,8 @@ def printed(notebook: str) -> str:
 
 
 def test_every_saved_model_has_its_row():
-    assert sorted(FILES) == sorted(path.stem for path in (ROOT / "models").glob("*.pt"))
+    saved = {path.stem for path in (ROOT / "models").glob("*.pt")}
+    assert sorted(FILES) == sorted(saved - {"finder"})  # which classifies nothing
     assert list(RESULTS["model"]) == list(tables.names(CLASSIFIERS + FILES))
 
 
