@@ -4,7 +4,7 @@ Each page is drawn when it is needed, and seen about twice, in different crops; 
 later. An interrupted training goes on where it was when the same command is given again, and ends
 with the same weights.
 
-    python -m experiments.finder [--pages 110000] [--report results/finder.csv]
+    python -m experiments.finder [--pages 150000] [--report results/finder.csv]
 """
 
 import argparse
@@ -28,7 +28,7 @@ from study.reading.finder import Finder, maps, normalised
 
 ROOT = Path(__file__).parent.parent
 SEED = 0
-PAGES = 110_000  # crops of pages that are seen in all
+PAGES = 150_000  # crops of pages that are seen in all
 PIXELS = 12 * 224 * 224  # of a batch
 SIZES = 128, 192, 224, 256  # pixels: sides of the crops of a batch
 RECENT = 64  # pages: half of a batch comes from the last ones

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from .empty_paper import texture
 from .page_marks import write_words
-from .sheet import Sheet, log_uniform
+from .sheet import UNITS, Sheet, log_uniform
 
 FAINTEST = 0.06  # of the paper's light: contrast of ink that can barely be seen
 
@@ -71,10 +72,14 @@ def _on_paper(
         light = light * (1 - rng.uniform(0.3, 1) * words)
     if rng.random() < 0.33:
         light = light * (1 - _rules(rng, sheet, 1.2 * contrast))
-    if rng.random() < 0.05:
+    if rng.random() < 0.08:
         words, behind = np.zeros_like(sheet.ink), Sheet.empty(sheet.ink.shape)
         write_words(rng, behind, words, test, False, 6, (15, 60))
         light = light * (1 - rng.uniform(0.03, 0.15) * ndimage.gaussian_filter(words[:, ::-1], 1))
+    if rng.random() < 0.05:
+        pattern = texture(rng)[:UNITS, :UNITS].astype(np.float32)
+        pattern = Image.fromarray(pattern).resize(light.shape[::-1], Image.Resampling.BICUBIC)
+        light = light * (1 - min(rng.uniform(0.03, 0.3), contrast) * np.asarray(pattern) / 255)
     if rng.random() < 0.15:
         rows, columns = light.shape
         for _ in range(rng.integers(1, 12)):

@@ -172,11 +172,16 @@ def _underline(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 
 
 def _frame(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
-    """Draw a box around a digit or around all, by hand or printed."""
+    """Draw a box around a digit or around all, by hand or printed; or another shape of corners."""
     box = _around(sheet, rng, 0.3)
     gaps = rng.uniform(0.08, 0.7, 4) * sheet.height * [-1, -1, 1, 1]
     left, top, right, bottom = box + gaps
     points = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
+    if rng.random() < 0.3:
+        corners = int(rng.integers(3, 7))
+        angles = 2 * math.pi * (np.arange(corners + 1) / corners + rng.random())
+        radii = np.array([right - left, bottom - top]) / 2 / math.cos(math.pi / corners)
+        points = points[:4].mean(0) + radii * np.stack([np.cos(angles), np.sin(angles)], 1)
     if rng.random() < 0.5:
         points = points + rng.normal(0, 0.03, points.shape) * sheet.height
     draw_line(sheet.other, points, max(_pen(sheet, writer) * rng.uniform(0.2, 1.1), 0.6))
