@@ -14,7 +14,7 @@ from .empty_paper import texture
 from .page_marks import write_words
 from .sheet import UNITS, Sheet, log_uniform
 
-FAINTEST = 0.06  # of the paper's light: contrast of ink that can barely be seen
+FAINTEST = 0.08  # of the paper's light: contrast of ink that can barely be seen
 
 
 def photographed(rng: np.random.Generator, sheet: Sheet, test: bool, kind: str) -> np.ndarray:
