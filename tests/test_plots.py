@@ -119,6 +119,25 @@ def image_panels():
     )
 
 
+def marked_pictures():
+    level = RNG.uniform(0, 255, (40, 60))
+    maps = RNG.uniform(0, 1, (2, 40, 60))
+    pictures = {f"a photo of a sheet {number}, read as 123": (level, *maps) for number in range(7)}
+    yield plots.marked_pictures(pictures, LONG)
+    yield plots.marked_pictures({"one": (level.T, *maps.transpose(0, 2, 1))}, "One", columns=1)
+
+
+def finder_training():
+    shares = np.linspace(0.1, 0.95, 8)
+    columns = {
+        "pages": np.arange(1, 9) * 5000,
+        "overlap": shares,
+        "found": shares,
+        "false": 1 - shares,
+    }
+    yield plots.finder_training(pd.DataFrame(columns), LONG)
+
+
 def gallery():
     wrong = np.arange(40) % 3 == 0
     captions = [f"9\nnot {i % 10}" if wrong[i] else "7" for i in range(40)]
@@ -241,6 +260,7 @@ EXAMPLES = {
     "dots": dots,
     "error_by_size": error_by_size,
     "film_strip": film_strip,
+    "finder_training": finder_training,
     "forest": forest,
     "gallery": gallery,
     "hindsight": hindsight,
@@ -248,6 +268,7 @@ EXAMPLES = {
     "ink_position": ink_position,
     "intervals": intervals,
     "learning_curves": learning_curves,
+    "marked_pictures": marked_pictures,
     "paired_dots": paired_dots,
     "refusal": refusal,
     "refusal_curves": refusal_curves,

@@ -62,6 +62,26 @@ def accuracy_by_minute(runs: dict[str, pd.DataFrame], title: str) -> plt.Figure:
     return figure
 
 
+def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
+    """Draw how well a finder does, by the pages that it has seen: columns ``pages``, ``overlap``,
+    ``found`` and ``false`` of ``experiments.finder``.
+    """
+    figure, (ax,) = style.canvas(height=4.2, title=title)
+    labels = {
+        "found": "digits found alone",
+        "overlap": "ink: common part of found and true",
+        "false": "false finds, per digit",
+    }
+    for (column, label), look, marker in zip(
+        labels.items(), style.LOOKS, style.MARKERS, strict=False
+    ):
+        ax.plot(history["pages"] / 1000, 100 * history[column], marker=marker, label=label, **look)
+    ax.set(xlabel="pages seen (thousands)", ylabel="share (%)", ylim=(0, 101), xlim=(0, None))
+    ax.grid()
+    style.legend_below(figure)
+    return figure
+
+
 def refusal(
     curves: dict, digits_refused: np.ndarray, refused: float, examples: dict, title: str
 ) -> plt.Figure:
