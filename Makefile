@@ -29,6 +29,7 @@ endef
 define execute
 	@for notebook in $(1); do \
 		echo "== $$(date +%H:%M) $$notebook.ipynb"; $(EXECUTE) $$notebook.ipynb || exit 1; \
+		$(BIN)/python -m study.findings $$notebook || exit 1; \
 	done
 	@echo "== $$(date +%H:%M) done. Notebooks, models/, results/, visualizations/ and the README's table are"
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."

@@ -192,14 +192,14 @@ def answers(folder: Path, digits: Digits) -> torch.Tensor | None:
     return _answers(_read_judged(folder), digits, fingerprint(digits))
 
 
-def answers_by_seed(model: torch.nn.Module, digits: Digits) -> list[torch.Tensor]:
-    """Return the answers, int64 (N,), of a network and of its other seeds on record.
+def answers_of_other_seeds(model: torch.nn.Module, digits: Digits) -> list[torch.Tensor]:
+    """Return the answers, int64 (N,), of the runs on record that differ from a network by the seed.
 
-    Those are the runs whose settings, data and code are the same but for the seed, if they were
-    judged on ``digits``. The network itself, which need not be on record, comes first.
+    Their settings, data and code are the same, and they were judged on ``digits``. There are none
+    if the network itself is not on record.
     """
     digest_of, data = weights.version(model), fingerprint(digits)
-    found = [answer(model, digits.images)]
+    found = []
     for path in sorted(FOLDER.glob("*.jsonl")):
         lines = read(path.stem)[0].values()
         own = next((line for line in lines if line.weights == digest_of), None)

@@ -14,7 +14,7 @@ import papermill
 import pytest
 
 from conftest import ROOT
-from study import plots
+from study import findings, plots
 from study.search import NoneConverged
 
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("*.ipynb"))
@@ -155,13 +155,13 @@ def assigned(source):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_runs_with_tiny_settings(name, repository, monkeypatch):
     monkeypatch.chdir(repository)
+    path, kept = repository / name, repository / "results" / "findings"
+    (kept / f"{path.stem}.json").unlink(missing_ok=True)
     papermill.execute_notebook(
-        repository / name,
-        repository / f"tiny-{name}",
-        TINY[name],
-        progress_bar=False,
-        cwd=repository,
+        path, repository / f"tiny-{name}", TINY[name], progress_bar=False, cwd=repository
     )
+    if (kept / f"{path.stem}.md").exists():
+        assert findings.sentences(path.stem, kept)
 
 
 @pytest.fixture
@@ -342,3 +342,15 @@ def test_is_small_and_names_no_local_path(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "visualizations").glob("*.png")), ids=str)
 def test_figure_is_small(path):
     assert path.stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_links_lead_to_files_and_entries_of_the_glossary(name):
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^## (.*)$", glossary, re.M)
+    entries = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+    for target, entry in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", text):
+        assert (ROOT / target).exists(), target
+        if entry:
+            assert target == "docs/glossary.md" and entry in entries, entry

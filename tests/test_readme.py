@@ -22,7 +22,7 @@ from study.tables import result_table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "experiments/README.md", "data/README.md"]
-PAGES += ["docs/api.md", "docs/cluster.md", "docs/scenes.md"]
+PAGES += ["docs/api.md", "docs/cluster.md", "docs/scenes.md", "docs/glossary.md"]
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
