@@ -124,11 +124,10 @@ TINY = {
         "num_test_images": 50,
     },
     "draw_a_digit.ipynb": {
-        "num_test_images": 50,
-        "num_train_images": 100,
-        "num_drawn_digits": 50,
-        "num_non_digits": 4,
-        "num_shown": 3,
+        "num_test_images": 30,
+        "num_pages": 1,
+        "num_scenes": 1,
+        "num_non_digits": 3,
     },
     "results.ipynb": {
         "num_test_images": 300,
