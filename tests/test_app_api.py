@@ -234,7 +234,39 @@ def test_answer_to_several_digits_has_all_its_parts(client, digits):
         assert one["score"] == one["probabilities"][10] < answer["threshold"]
         assert np.array(one["image"]).shape == (28, 28)
     names = [step["name"] for step in answer["steps"]]
-    assert names == ["picture", "ink found", "centred", "centred", "centred"]
+    assert names == ["picture", "ink of digits", "middles of digits", *["centred"] * 3]
+
+
+def page_of(lines: list[np.ndarray]) -> Image.Image:
+    """Lines of images, (N, 28, 28), below each other on a white sheet, four times as large."""
+    rows = [Image.fromarray(side_by_side(images, 5)) for images in lines]
+    paper = Image.new("L", (max(row.width for row in rows), 44 * len(rows)), 255)
+    for place, row in enumerate(rows):
+        paper.paste(row, (0, 44 * place))
+    return paper.resize((4 * paper.width, 4 * paper.height), Image.Resampling.BICUBIC)
+
+
+def test_lines_are_read_from_the_top(client, digits):
+    images, labels = digits[1].images[:15].numpy(), digits[1].labels[:15].tolist()
+    answer = post(client, encoded(page_of(np.split(images, [4, 9])))).get_json()
+    wanted = [labels[:4], labels[4:9], labels[9:]]
+    read = [[one["digit"] for one in line["digits"]] for line in answer["lines"]]
+    assert read == wanted and read_digits(answer) == labels
+    assert [line["text"] for line in answer["lines"]] == ["".join(map(str, w)) for w in wanted]
+    places = [one["place"] for line in answer["lines"] for one in line["digits"]]
+    assert places == list(range(15))
+    for line in answer["lines"]:
+        boxes = np.array([answer["digits"][one["place"]]["box"] for one in line["digits"]])
+        assert line["box"] == [*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]
+        assert (np.diff(boxes[:, 0]) > 0).all()
+    tops = [line["box"][1] for line in answer["lines"]]
+    assert tops == sorted(tops)
+
+
+def test_no_line_where_there_is_no_digit(client):
+    for picture in (Image.new("L", (300, 200), 255), Image.fromarray(255 - hash_sign())):
+        answer = post(client, encoded(picture)).get_json()
+        assert answer["lines"] == [] and answer["digit"] is None
 
 
 def test_a_refused_piece_among_digits(client, digits):
