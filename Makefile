@@ -3,7 +3,8 @@
 SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
 # The notebooks whose runs are all on record, or that train nothing.
-ON_RECORD = data_exploration train train_with_validation train_with_rnns draw_a_digit results
+ON_RECORD = data_exploration train train_with_validation train_with_augmentation train_with_rnns \
+	draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # The kernel is that of .venv, whatever others this machine has.
@@ -31,11 +32,12 @@ define execute
 		echo "== $$(date +%H:%M) $$notebook.ipynb"; $(EXECUTE) $$notebook.ipynb || exit 1; \
 		$(BIN)/python -m study.findings $$notebook || exit 1; \
 	done
+	@$(BIN)/python -m study.findings README
 	@echo "== $$(date +%H:%M) done. Notebooks, models/, results/, visualizations/ and the README's table are"
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-pixels benchmark-folds benchmark-svm benchmark-images benchmark-finder tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds benchmark-svm benchmark-images benchmark-finder tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
@@ -48,7 +50,6 @@ help:
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure the speed of training and the time to 99 %; count how pictures of all kinds are read"
-	@echo "make benchmark-pixels   train two networks that read a pixel a step (an hour)"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
 	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
 	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
@@ -112,10 +113,6 @@ benchmark: .venv/app
 	@echo "== measuring; leave the machine alone meanwhile"
 	$(BIN)/python -m experiments.speed --figure visualizations/time_to_99.png
 	$(BIN)/python -m experiments.scenes --report docs/scenes.md
-
-benchmark-pixels: .venv/study
-	@echo "== training, half an hour a run, two at once; runs that the table has are not trained again"
-	$(BIN)/python -m experiments.pixel_by_pixel --report results/pixel_by_pixel.csv
 
 benchmark-folds: .venv/study
 	@echo "== training each network five times, two at once; finished trainings are kept in runs/"

@@ -12,8 +12,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import nbformat
-
 from study import files
 
 FOLDER = Path("results/findings")
@@ -55,42 +53,54 @@ def sentences(name: str, folder: Path = FOLDER) -> dict[str, str]:
 
 
 def _wrapped(text: str) -> str:
-    """Break the lines of a paragraph, or of each bullet, anew."""
+    """Break the lines of a paragraph, or of each item of a list, anew."""
     look = {"width": COLUMNS, "break_long_words": False, "break_on_hyphens": False}
-    blocks = [" ".join(block.split()) for block in re.split(r"\n(?=- )", text)]
-    indent = "  " if text.startswith("- ") else ""
-    return "\n".join(textwrap.fill(block, **look, subsequent_indent=indent) for block in blocks)
+    lines = []
+    for block in re.split(r"\n(?=- |\d+\. )", text):
+        item = re.match(r"- |\d+\. |", block)[0]
+        lines += textwrap.wrap(" ".join(block.split()), **look, subsequent_indent=" " * len(item))
+    return "\n".join(lines)
+
+
+def _written(name: str, folder: Path) -> dict[str, str]:
+    """Return ``sentences``; none where there are none, or where they lack a number."""
+    try:
+        return sentences(name, folder) if (folder / f"{name}.md").exists() else {}
+    except KeyError as error:
+        print(f"{name}: there is no number for {error}, so its findings stay as they are.")
+        return {}
 
 
 def write(path: str | Path, folder: Path = FOLDER) -> None:
-    """Put its sentences into an executed notebook, and give its styled tables lasting names.
+    """Put its sentences into an executed notebook, and take what is random out of its outputs.
 
-    pandas draws such a name at random; here it is the place of the cell, so that executing a
-    notebook again changes only what it found. Sentences that lack a number stay as they are.
+    pandas draws the name of a styled table, and prints its address; the name becomes the place of
+    the cell. So executing a notebook again changes only what it found. Sentences that lack a number
+    stay as they are.
     """
     path = Path(path)
-    notebook, texts = nbformat.read(path, as_version=4), {}
-    if (folder / f"{path.stem}.md").exists():
-        try:
-            texts = sentences(path.stem, folder)
-        except KeyError as error:
-            print(f"{path.name} has no number for {error}: its findings stay as they are.")
-    for place, cell in enumerate(notebook.cells):
+    notebook, texts = json.loads(path.read_text(encoding="utf-8")), _written(path.stem, folder)
+    for place, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"])
         for marker, text in texts.items():
-            if f"<!-- {marker} -->" in cell.source:
-                cell.source = files.between(cell.source, marker, text)
+            if f"<!-- {marker} -->" in source:
+                source = files.between(source, marker, text)
+        cell["source"] = source.splitlines(keepends=True)
         for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):
-                html = output.data["text/html"]
-                output.data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}(?=\W|_)", f"T_{place:05}", html)
-    nbformat.write(notebook, path)
+            for kind in output.get("data", {}).keys() & {"text/html", "text/plain"}:
+                text = "".join(output["data"][kind])
+                text = re.sub(r"\bT_[0-9a-f]{5}(?=\W|_)", f"T_{place:05}", text)
+                text = re.sub(r" at 0x[0-9a-f]+>", ">", text)
+                output["data"][kind] = text.splitlines(keepends=True)
+    text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True)
+    files.write_whole(path, f"{text}\n".encode())
 
 
 def main(names: list[str]) -> None:
     """Write the sentences of notebooks, by name, or of the front page (``README``)."""
     for name in names:
         if name == "README":
-            for marker, text in sentences(name).items():
+            for marker, text in _written(name, FOLDER).items():
                 files.write_between("README.md", marker, text)
         else:
             write(f"{name}.ipynb")

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import nn
 
-from study import record, runs, search, weights
+from study import evaluation, record, runs, search, weights
 from study.data import Digits, fingerprint
 from study.files import write_whole
 
@@ -64,3 +65,26 @@ def _digest(model: nn.Module | pd.Series) -> str:
     if isinstance(model, pd.Series):
         return runs.read_settings(Path(model["folder"]))["weights"]
     return weights.version(model)
+
+
+def after_each_row(model: nn.Module, sets: dict[str, Digits]) -> dict[str, float]:
+    """Return how good the answers are that a recurrent network gives while the rows come in.
+
+    This is a ``measure`` of a single set.
+
+    Returns:
+        ``accuracy 1``, ``accuracy 2``, ... by the number of rows read, and ``confidence 1``, ...,
+        the mean probability of the answer (0 to 1); ``settled``, the number of rows after which
+        half of the answers do not change any more.
+    """
+    (digits,) = sets.values()
+    logits = evaluation.predict(model, digits.images, method="logits_by_row")  # (N, rows, classes)
+    answers, confidence = logits.argmax(2), logits.softmax(2).amax(2)
+    columns = {"accuracy": (answers == digits.labels[:, None]).float(), "confidence": confidence}
+    table = {
+        f"{name} {row}": float(mean)
+        for name, values in columns.items()
+        for row, mean in enumerate(values.mean(0), start=1)
+    }
+    before = (answers != answers[:, -1:]) * torch.arange(1, answers.shape[1] + 1)
+    return table | {"settled": float(before.amax(1).median() + 1)}

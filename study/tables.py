@@ -39,6 +39,7 @@ NAMES = _Names(
     gru_augmented="GRU, augmented",
     lstm_augmented="LSTM, augmented",
     bilstm_augmented="BiLSTM, augmented",
+    attention="transformer",
     best_reader="best reader of sequences",
     svm="support vector machine",
 )

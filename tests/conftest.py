@@ -17,7 +17,7 @@ from PIL import Image
 
 import app
 from app.service import Service
-from browser import chromium
+from browser import chromium, visiting
 from serving import ROOT, serve
 from study import data
 
@@ -131,3 +131,16 @@ def server() -> Iterator[str]:
     """The address of the app, served as `make app` serves it."""
     with serve() as address:
         yield address
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Opens the page with options of the browser."""
+    with visiting(browser, server) as open_page:
+        yield open_page
+
+
+@pytest.fixture
+def page(visit):
+    """The page, in a window of a usual size."""
+    return visit(viewport={"width": 1280, "height": 900})

@@ -14,22 +14,10 @@ from PIL import Image
 import page_picture
 from app.service import VOTERS
 from asking import encoded
-from browser import PHONE, STROKES, assert_boxes_hold_ink, draw, touch, visiting, wait_for
+from browser import PHONE, STROKES, assert_boxes_hold_ink, draw, touch, wait_for
 from conftest import ROOT
 from experiments.scenes import side_by_side
 from study.tables import NAMES
-
-
-@pytest.fixture
-def visit(browser, server):
-    """Opens the page with options of the browser."""
-    with visiting(browser, server) as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def page(visit):
-    return visit(viewport={"width": 1280, "height": 900})
 
 
 @pytest.mark.parametrize("digit", "478")

@@ -36,11 +36,6 @@ def visit(request, browser):
             yield partial(open_page, offline=True)
 
 
-@pytest.fixture
-def page(visit):
-    return visit(viewport={"width": 1280, "height": 900})
-
-
 def picture_of(locator) -> np.ndarray:
     """What an element looks like, uint8 (height, width, 3)."""
     return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("RGB"))

@@ -15,24 +15,11 @@ from browser import (
     drop,
     hiding,
     ink,
-    visiting,
     wait_for,
 )
 from experiments.scenes import side_by_side
 
 HEIC = b"\0\0\0\x24ftypheic\0\0\0\0mif1heic"
-
-
-@pytest.fixture
-def visit(browser, server):
-    """Opens the page with options of the browser."""
-    with visiting(browser, server) as open_page:
-        yield open_page
-
-
-@pytest.fixture
-def page(visit):
-    return visit(viewport={"width": 1280, "height": 900})
 
 
 def photo_of(digits, size=(2400, 1800)) -> bytes:

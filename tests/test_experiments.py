@@ -31,19 +31,6 @@ def test_operations_are_those_counted_by_hand():
     assert operations_per_image(CNN) == 2 * (3 * all_layers - first)
 
 
-def test_pixels_are_read_one_by_one_in_their_order():
-    from experiments.pixel_by_pixel import ORDERS, PixelReader
-
-    assert sorted(ORDERS["permuted"].tolist()) == ORDERS["plain"].tolist() == list(range(784))
-    images = torch.rand(2, 1, 28, 28)
-    shuffled = images.flatten(2)[:, :, ORDERS["permuted"]].reshape(2, 1, 28, 28)
-    for network in ("GRU", "minGRU"):
-        plain = PixelReader(network, 8, 1, "plain").eval()
-        permuted = PixelReader(network, 8, 1, "permuted").eval()
-        permuted.load_state_dict(plain.state_dict())
-        assert torch.allclose(permuted(images), plain(shuffled), atol=1e-6)
-
-
 class Answers:
     """In place of the page's service: gives prepared answers, one a picture."""
 
@@ -171,7 +158,6 @@ def test_committed_table_of_the_support_vector_machine():
 def test_make_gives_experiments_arguments_that_they_understand(monkeypatch):
     targets = [
         "benchmark",
-        "benchmark-pixels",
         "benchmark-folds",
         "benchmark-svm",
         "benchmark-images",

@@ -24,7 +24,12 @@ def folder(tmp_path):
     (folder / "small.md").write_text(text)
     cells = [new_markdown_cell("# A?\n\n<!-- answer -->\nold\n<!-- /answer -->\n\nHere.")]
     html = '<style>#T_0a1b2_row0 {}</style><table id="T_0a1b2">ABOUT_beef1</table>'
-    cells += [new_code_cell("1", outputs=[new_output("display_data", {"text/html": html})])]
+    cells += [
+        new_code_cell(
+            "1",
+            outputs=[new_output("display_data", {"text/html": html, "text/plain": "<A at 0x7f>"})],
+        )
+    ]
     cells += [new_markdown_cell("## What we saw\n<!-- findings -->\nold\n<!-- /findings -->")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "small.ipynb")
     return folder
@@ -40,6 +45,7 @@ def test_sentences_get_the_numbers_that_a_notebook_kept(folder):
     assert "\n- One 1234.\n- Two, and more.\n" in last.source
     html = code.outputs[0].data["text/html"]
     assert html.count("T_00001") == 2 and "ABOUT_beef1" in html
+    assert code.outputs[0].data["text/plain"] == "<A>"
 
 
 def test_numbers_are_written_alike_on_every_processor(tmp_path):

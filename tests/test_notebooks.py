@@ -30,6 +30,9 @@ EXPLORATION = {
     "num_mistakes": 2,
 }
 
+# Their sentences compare two groups of writers; the first test images are all by one.
+COMPARES_GROUPS = ["data_exploration.ipynb", "results.ipynb"]
+
 DIVERGES = 1e12  # a learning rate whose loss ends far above that of guessing, on any processor
 
 # Settings put in place of each notebook's own: everything runs, nothing learns much. Where a search
@@ -80,20 +83,20 @@ TINY = {
         "search_learning_rates": [DIVERGES, 0.01],
         "search_images": 300,
         "search_epochs": 1,
-        "num_film_strips": 1,
+        "seeds": [0, 1],
+        "num_test_images": 200,
     },
     "sequences.ipynb": {
         "num_parameters": 25_000,
         "channels": [2, 4],
         "batch_size": 64,
-        "search_learning_rates": [0.003],
-        "search_epochs": 1,
+        "learning_rates": [0.003],
+        "num_extensions": 1,
+        "short_epochs": 1,
         "long_epochs": 1,
-        "best_epochs": 1,
         "seeds": [0, 1],
         "num_train_images": 600,
         "num_test_images": 200,
-        "num_film_strips": 1,
     },
     "robustness.ipynb": {
         "candidates": {
@@ -159,7 +162,7 @@ def test_runs_with_tiny_settings(name, repository, monkeypatch):
     papermill.execute_notebook(
         path, repository / f"tiny-{name}", TINY[name], progress_bar=False, cwd=repository
     )
-    if (kept / f"{path.stem}.md").exists():
+    if (kept / f"{path.stem}.md").exists() and name not in COMPARES_GROUPS:
         assert findings.sentences(path.stem, kept)
 
 
@@ -188,7 +191,7 @@ def execute(repository, monkeypatch):
         ("train.ipynb", {"learning_rates": [DIVERGES], "batch_sizes": [600]}),  # in its only step
         ("train_with_validation.ipynb", {"learning_rates": [DIVERGES]}),
         ("train_with_rnns.ipynb", {"search_learning_rates": [DIVERGES]}),
-        ("sequences.ipynb", {"search_learning_rates": [DIVERGES]}),
+        ("sequences.ipynb", {"learning_rates": [DIVERGES]}),
     ],
 )
 def test_says_that_no_run_converged(execute, name, settings):
@@ -317,7 +320,10 @@ def numbers(text):
     return [re.sub("[ ,]", "", found) for found in re.findall(NUMBER, text)]
 
 
-@pytest.mark.parametrize("name", ["data_exploration.ipynb", "results.ipynb"])
+@pytest.mark.parametrize(
+    "name",
+    ["data_exploration.ipynb", "train_with_rnns.ipynb", "sequences.ipynb", "results.ipynb"],
+)
 def test_results_in_prose_are_those_of_the_cells(name):
     """Each number between markers stands in an output of the notebook, perhaps with more digits."""
     notebook = read(name)

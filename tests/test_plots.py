@@ -10,24 +10,24 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from study import plots, statistics
+from study import plots
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 28, 28), np.uint8)
 LONG = "A title that says what was found, and that is much too long for one line of any figure here"
-MODELS = {
-    "CNN": "convolutional",
-    "CNN, with validation": "convolutional",
-    "CNN, augmented": "convolutional",
-    "deeper CNN, augmented": "convolutional",
-    "ensemble of five": "ensemble",
-    "small CNN, 25k": "convolutional",
-    "RNN": "recurrent",
-    "GRU": "recurrent",
-    "LSTM": "recurrent",
-    "BiLSTM": "recurrent",
-}
-TWENTY = MODELS | {f"{name}, distilled": family for name, family in MODELS.items()}
+MODELS = [
+    "CNN",
+    "CNN, with validation",
+    "CNN, augmented",
+    "deeper CNN, augmented",
+    "ensemble of five",
+    "small CNN, 25k",
+    "RNN",
+    "GRU",
+    "LSTM",
+    "BiLSTM",
+]
+TWENTY = MODELS + [f"{name}, distilled" for name in MODELS]
 
 
 def runs(num_epochs=1):
@@ -41,25 +41,6 @@ def runs(num_epochs=1):
     return table
 
 
-def results(models):
-    """A row for each model, many with nearly the same accuracy and as many parameters."""
-    accuracy = 0.99 + 0.006 * RNG.random(len(models))
-    table = pd.DataFrame({"model": list(models), "test accuracy": accuracy})
-    table["parameters"] = RNG.choice([23_000, 230_000, 417_578, 420_000], len(models))
-    table["training seconds"] = RNG.choice([34.0, 42.0, 190.0, 3000.0], len(models))
-    return table.assign(**{"test low": accuracy - 0.002, "test high": accuracy + 0.0015})
-
-
-def cost(models):
-    return plots.cost(results(models), models, LONG)
-
-
-def cost_of_time(models):
-    names = {f"test {end}": f"validation {end}" for end in ("low", "accuracy", "high")}
-    table, columns = results(models).rename(columns=names), ["training seconds"]
-    return plots.cost(table, models, LONG, columns=columns, images="validation")
-
-
 def error_by_size():
     points = pd.DataFrame({"parameters": [901, 997, 4_862, 24_314], "error": [1.2, 1.24, 0.9, 0.4]})
     points = points.assign(low=0.9 * points["error"], high=1.1 * points["error"])
@@ -68,25 +49,6 @@ def error_by_size():
     points["joined"] = [True, False, False, True]
     yield plots.error_by_size(points, LONG)
     yield plots.error_by_size(points.iloc[:1], "One")
-
-
-def intervals():
-    table = pd.DataFrame({"accuracy": 0.99 + 0.006 * RNG.random(20)}, index=TWENTY)
-    table = table.assign(low=table["accuracy"] - 0.002, high=table["accuracy"] + 0.0015)
-    yield plots.intervals(table, "accuracy on 12000 images, 95 % interval (%)", LONG, "CNN")
-    yield plots.intervals(table.iloc[:3], "accuracy (%)", "Three")
-
-
-def accuracy_by_minute():
-    run = pd.DataFrame({"minutes": [4.1, 8.3, 12.4], "valid_accuracy": [0.113, 0.72, 0.985]})
-    names = [f"{name}, {order}" for name in ("GRU", "minGRU") for order in ("plain", "permuted")]
-    return plots.accuracy_by_minute({name: run + 0.01 * i for i, name in enumerate(names)}, LONG)
-
-
-def differences(models):
-    p_values = 10.0 ** RNG.uniform(-5, 0, (len(models), len(models)))
-    errors = pd.Series(RNG.integers(30, 150, len(models)), index=list(models))
-    return plots.differences(pd.DataFrame(p_values, list(models), list(models)), errors, LONG)
 
 
 def paired_dots():
@@ -201,9 +163,22 @@ def distance_histograms():
     return plots.distance_histograms({name: RNG.random(90) for name in names}, 0.2, LONG)
 
 
+def row_reader():
+    yield plots.row_reader(IMAGES[0], [1, 10, 11, 28], "256 numbers", LONG)
+    yield plots.row_reader(IMAGES[0], [1, 2], "a matrix of 16 x 16 numbers", "Two")
+
+
+def tensor_shapes():
+    first, second = (1, 28, 28), (16, 14, 14)
+    steps = [("an image", first), ("5x5 convolution, batch norm, pooling, ReLU", second)]
+    steps += [("5x5 convolution, batch norm, pooling, ReLU", (32, 7, 7)), ("flatten", (1568,))]
+    yield plots.tensor_shapes([*steps, ("linear layer, ReLU", (256,)), ("linear", (10,))], LONG)
+    yield plots.tensor_shapes([("an image", first), ("linear layer", (10,))], "One layer")
+
+
 def film_strip():
     strips = {name: RNG.random((28, 10)) for name in ("RNN", "GRU", "LSTM")}
-    return plots.film_strip(IMAGES[0], 7, strips)
+    return plots.film_strip(IMAGES[0], 7, strips, LONG)
 
 
 def waterfall():
@@ -243,19 +218,11 @@ def refusal_curves():
 
 
 EXAMPLES = {
-    "accuracy_by_minute": accuracy_by_minute,
     "accuracy_by_row": lambda: plots.accuracy_by_row(
         {name: RNG.random(28) for name in ("RNN", "GRU", "LSTM")}, LONG
     ),
     "by_seed": by_seed,
     "by_setting": by_setting,
-    "cost": lambda: [
-        cost(MODELS),
-        cost(TWENTY),
-        cost({"CNN": "convolutional"}),
-        cost_of_time(TWENTY),
-    ],
-    "differences": lambda: [differences(MODELS), differences(TWENTY), differences(["CNN", "RNN"])],
     "distance_histograms": distance_histograms,
     "dots": dots,
     "error_by_size": error_by_size,
@@ -266,13 +233,14 @@ EXAMPLES = {
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
-    "intervals": intervals,
     "learning_curves": learning_curves,
     "marked_pictures": marked_pictures,
     "paired_dots": paired_dots,
     "refusal": refusal,
     "refusal_curves": refusal_curves,
+    "row_reader": row_reader,
     "stacked_maps": stacked_maps,
+    "tensor_shapes": tensor_shapes,
     "waterfall": waterfall,
 }
 
@@ -351,16 +319,6 @@ def test_every_figure_can_be_read_and_saved(name, tmp_path):
         picture = plt.imread(tmp_path / "new folder" / f"{name}.png")
         assert picture.shape[1] == 945  # 9 inches: at GitHub's width a point is a point
         assert faults(figure) == []
-
-
-@pytest.mark.parametrize("accuracy", [0.5, 0.93, 0.965, 0.985, 0.9925, 0.996, 0.9975])
-def test_one_model_alone_has_a_labelled_error_and_cost_beside_it(accuracy):
-    low, high = statistics.wilson_interval(round(10_000 * accuracy), 10_000)
-    row = {"model": ["it"], "test accuracy": [accuracy], "test low": [low], "test high": [high]}
-    table = pd.DataFrame(row | {"parameters": [1000.0], "training seconds": [30.0]})
-    for ax in plots.cost(table, {"it": "convolutional"}, "One").axes:
-        left, right = ax.get_xlim()
-        assert any(left <= tick <= right for tick in ax.get_xticks())
 
 
 @pytest.mark.parametrize("error", [0.12, 0.25, 0.6, 1.2, 4, 6, 8.5, 12, 14, 25, 40, 60, 80])

@@ -1,9 +1,10 @@
-"""The recurrent networks: sizes, order of reading, both directions, scan, early answers."""
+"""Networks that read rows: sizes, order, both directions, early answers, attention."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from rnns import (
@@ -11,16 +12,17 @@ from rnns import (
     LSTM,
     ORDERS,
     RNN,
+    AttentionLayer,
     BiLSTM,
-    MinGRU,
-    MinimalGRU,
     RowsAndColumns,
-    Scan,
+    Transformer,
     mean_loss_logits,
 )
+from study import scores
+from study.data import Digits
 from study.evaluation import num_parameters
 
-NETWORKS = [RNN, GRU, LSTM, BiLSTM, MinGRU]
+NETWORKS = [RNN, GRU, LSTM, BiLSTM]
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_every_row_counts_and_so_does_their_order(network, images):
     assert not torch.allclose(model(images.flip(2)), before)
 
 
-@pytest.mark.parametrize("network", [RNN, GRU, LSTM, MinGRU])
+@pytest.mark.parametrize("network", [RNN, GRU, LSTM])
 def test_rows_are_read_from_the_top(network, images):
     """What was answered after a row does not depend on the rows below it."""
     model = network(hidden_size=16).eval()
@@ -172,67 +174,6 @@ def test_rows_and_columns_are_read_by_two_networks(images):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def one_by_one(decay, add):
-    """The states of ``Scan``, step by step."""
-    states = [torch.zeros_like(add[:, 0])]
-    for step in range(add.shape[1]):
-        states.append(decay[:, step] * states[-1] + add[:, step])
-    return torch.stack(states[1:], dim=1)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 28, 31, 784])
-def test_scan_and_its_gradient_are_those_of_one_step_after_the_other(steps):
-    torch.manual_seed(steps)
-    decay = torch.rand(3, steps, 4, dtype=torch.double, requires_grad=True)
-    add = torch.randn(3, steps, 4, dtype=torch.double, requires_grad=True)
-    weight = torch.randn(3, steps, 4, dtype=torch.double)
-    results = []
-    for states in (Scan.apply(decay, add), one_by_one(decay, add)):
-        results.append((states, *torch.autograd.grad((states * weight).sum(), (decay, add))))
-    for parallel, sequential in zip(*results, strict=True):
-        assert torch.allclose(parallel, sequential, rtol=0, atol=1e-12)
-
-
-def test_scan_leaves_its_arguments_alone_and_stays_finite():
-    decay, add = torch.full((1, 784, 2), 1e-30), torch.full((1, 784, 2), 1e30)
-    decay[..., 1] = 1
-    before = decay.clone(), add.clone()
-    states = Scan.apply(decay, add)
-    assert torch.equal(decay, before[0]) and torch.equal(add, before[1])
-    assert torch.allclose(states[0, -1], torch.tensor([1e30, 784e30]), rtol=1e-4)
-
-
-@pytest.mark.parametrize("low", [False, True])
-def test_minimal_gru_is_the_recurrence_of_its_paper(low):
-    """Layer by layer and step by step, also where the linear layers compute in bfloat16."""
-    torch.manual_seed(0)
-    layers = MinimalGRU(28, 16, 3, dropout=0.0)
-    rows = torch.randn(2, 28, 28)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
-        states, last = layers(rows)
-        below = rows
-        for layer in layers.layers:
-            gate, candidate = layer(below).float().chunk(2, dim=2)
-            state, outputs = torch.zeros(2, 16), []
-            for step in range(28):
-                state = torch.lerp(state, candidate[:, step], gate[:, step].sigmoid())
-                outputs.append(state)
-            below = torch.stack(outputs, dim=1)
-    assert states.dtype == torch.float32
-    assert torch.allclose(states, below, atol=2e-2 if low else 1e-5)
-    assert torch.equal(last, states[None, :, -1])
-
-
-def test_minimal_gru_starts_with_memories_of_all_lengths():
-    """A gate near 1 / T forgets within about T steps; without input, its bias is -log T."""
-    torch.manual_seed(0)
-    bias = MinimalGRU(1, 2000, 1, dropout=0.0, longest=50).layers[0].bias
-    memory = 1 / bias[:2000].detach().exp()
-    assert 1 <= memory.min() < 1.2 and 49.5 < memory.max() <= 50.01
-    assert memory.mean().item() == pytest.approx(25.5, abs=1)
-    assert not bias[2000:].any()
-
-
 def test_cross_entropy_of_the_mean_loss_logits_is_the_mean_over_the_rows():
     torch.manual_seed(0)
     logits = (4 * torch.randn(5, 28, 10, dtype=torch.double)).requires_grad_()
@@ -254,7 +195,30 @@ def test_mean_loss_logits_stay_finite_where_all_rows_are_sure():
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("network", [RNN, GRU, LSTM, MinGRU])
+class Answers(nn.Linear):
+    """In place of a recurrent network: gives prepared answers, 99 % sure, after each row."""
+
+    def __init__(self, answers: list[list[int]]):
+        super().__init__(1, 1)
+        self.answers = torch.tensor(answers)
+
+    def logits_by_row(self, images: torch.Tensor) -> torch.Tensor:
+        probabilities = 0.01 / 9 + (0.99 - 0.01 / 9) * F.one_hot(self.answers, 10)
+        return probabilities[: len(images)].log()
+
+
+def test_answers_after_each_row():
+    """Of three images, the first has its answer from the start, the others after 2 and 3 rows."""
+    model = Answers([[1, 1, 1], [0, 2, 2], [2, 1, 0]])
+    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    told = scores.after_each_row(model, {"held out": Digits(images, torch.tensor([1, 2, 1]))})
+    assert [told[f"accuracy {row}"] for row in (1, 2, 3)] == pytest.approx([1 / 3, 1, 2 / 3])
+    assert [told[f"confidence {row}"] for row in (1, 2, 3)] == pytest.approx([0.99] * 3)
+    assert told["settled"] == 2
+    assert len(told) == 7
+
+
+@pytest.mark.parametrize("network", [RNN, GRU, LSTM])
 def test_every_row_is_learnt_from_only_where_asked_for(network, images):
     """In training the logits are those of all rows; an evaluated network answers as ever."""
     labels = torch.tensor([1, 2, 3])
@@ -268,5 +232,44 @@ def test_every_row_is_learnt_from_only_where_asked_for(network, images):
 
 def test_dropout_falls_on_the_state_that_is_classified(images):
     model = GRU(hidden_size=16, num_layers=1, dropout=0.5)
+    assert not torch.allclose(model(images), model(images))
+    assert torch.allclose(model.eval()(images), model(images))
+
+
+def test_transformer_has_the_contract_of_every_network(images):
+    assert num_parameters(Transformer()) == 196_462
+    model = Transformer(hidden_size=16, num_layers=3, num_heads=2, num_classes=11)
+    assert model(images).shape == (3, 11)
+    assert model.features(images).shape == (3, 16)
+    F.cross_entropy(model(images), torch.tensor([1, 2, 10])).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    with pytest.raises(ValueError, match="expected images"):
+        model(torch.rand(3, 28, 28))
+    with pytest.raises(ValueError, match="hidden_size must be a multiple of num_heads, got 10"):
+        Transformer(hidden_size=10)
+
+
+def test_transformer_knows_the_order_of_the_rows_by_their_positions_alone(images):
+    model = Transformer(hidden_size=16).eval()
+    shuffled = images[:, :, torch.randperm(28, generator=torch.Generator().manual_seed(0))]
+    assert not torch.allclose(model(shuffled), model(images), atol=1e-4)
+    model.positions.data.zero_()
+    assert torch.allclose(model(shuffled), model(images), atol=1e-5)
+
+
+def test_attention_layer_is_that_of_pytorch():
+    ours = AttentionLayer(16, num_heads=4)
+    theirs = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.0, batch_first=True, norm_first=True)
+    names = {"norms.0": "norm1", "norms.1": "norm2", "linear.0": "linear1", "linear.2": "linear2"}
+    weights = ours.state_dict()
+    for here, there in names.items():
+        weights = {name.replace(here, there): value for name, value in weights.items()}
+    theirs.load_state_dict({n.replace("attention.", "self_attn."): v for n, v in weights.items()})
+    rows = torch.randn(3, 28, 16)
+    assert torch.allclose(ours(rows), theirs(rows), atol=1e-5)
+
+
+def test_dropout_of_the_transformer_falls_in_training_only(images):
+    model = Transformer(hidden_size=16, dropout=0.5)
     assert not torch.allclose(model(images), model(images))
     assert torch.allclose(model.eval()(images), model(images))

@@ -53,7 +53,8 @@ def test_saved_network_holds_as_published(file, sets, errors):
 def test_agrees_with_the_table_of_results(errors):
     results = pd.read_csv(TABLES / "results.csv").set_index("model")
     both = errors.columns.intersection(results.index)
-    assert len(both) == len(results)
+    missing = set(results.index) - set(both)
+    assert missing == {"support vector machine", "MLP, augmented"}  # no image of these is damaged
     np.testing.assert_allclose(errors.loc["no damage", both], results["errors"][both] / 10_000)
 
 

@@ -1,6 +1,6 @@
 """Numbers -> figures. Set their style first: ``plt.style.use("study.plots.paper")``.
 
-Every public function of these modules that returns a figure is at hand here: ``plots.cost``.
+Every public function of these modules that returns a figure is at hand here: ``plots.forest``.
 """
 
 from inspect import get_annotations, isfunction
@@ -8,6 +8,7 @@ from inspect import get_annotations, isfunction
 from matplotlib.figure import Figure
 
 from study.plots.curves import *  # noqa: F403
+from study.plots.diagrams import *  # noqa: F403
 from study.plots.grids import *  # noqa: F403
 from study.plots.images import *  # noqa: F403
 from study.plots.models import *  # noqa: F403

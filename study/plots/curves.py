@@ -47,21 +47,6 @@ def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure
     return figure
 
 
-def accuracy_by_minute(runs: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    """Draw the validation accuracy (0 to 1) after each epoch over the minutes of training, by name
-    of a run: columns ``minutes`` and ``valid_accuracy``.
-    """
-    figure, (ax,) = style.canvas(height=4.6, title=title)
-    marked = zip(runs.items(), style.LOOKS, style.MARKERS, strict=False)
-    for (name, run), look, marker in marked:
-        ax.plot(run["minutes"], 100 * run["valid_accuracy"], marker=marker, label=name, **look)
-    ax.set(xlabel="minutes of training", ylabel="validation accuracy (%)", ylim=(0, 101))
-    ax.set_xlim(0, None)
-    ax.grid()
-    style.legend_below(figure)
-    return figure
-
-
 def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
     """Draw how well a finder does, by the pages that it has seen: columns ``pages``, ``overlap``,
     ``found`` and ``false`` of ``experiments.finder``.

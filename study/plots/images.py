@@ -114,10 +114,13 @@ def marked_pictures(
     return figure
 
 
-def film_strip(image: np.ndarray, label: int, probabilities: dict[str, np.ndarray]) -> plt.Figure:
+def film_strip(
+    image: np.ndarray, label: int, probabilities: dict[str, np.ndarray], title: str
+) -> plt.Figure:
     """Draw a digit (28, 28), and by network the probability (28, 10) of each class at each row."""
     widths = [0.57 * len(probabilities)] + [1] * len(probabilities)  # the digit's pixels are square
-    figure, (digit, *strips) = style.canvas(len(widths), height=3.4, width_ratios=widths)
+    options = {"height": 3.8, "title": title, "width_ratios": widths}
+    figure, (digit, *strips) = style.canvas(len(widths), **options)
     digit.imshow(image, cmap="gray_r")
     digit.set(title=f"the digit: {label}", ylabel="rows read", xticks=[])
     digit.set_yticks([0, 9, 18, 27], [1, 10, 19, 28])

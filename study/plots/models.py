@@ -1,65 +1,16 @@
-"""All models compared: what they cost, how they differ, how far their confidence can be trusted."""
+"""All models compared: their size, their errors, and how far these differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
 
 from study.plots import style
-from study.plots.grids import annotated_map
 
 ERROR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 90)
-
-
-def cost(
-    results: pd.DataFrame,
-    families: Mapping[str, str],
-    title: str,
-    columns: Sequence[str] = ("parameters", "training seconds"),
-    images: str = "test",
-) -> plt.Figure:
-    """Draw the error of each model on test ``images``, or others, and beside it what it costs.
-
-    Models stand in rows, the fewest errors first, each in the colour of its family. All scales are
-    logarithmic; an error of none is drawn as one of 0.01 %.
-
-    Args:
-        results: a row for each model, as ``results/results.csv``; of the accuracy of
-            ``images`` (0 to 1), "low" and "high" are the ends of the interval.
-        families: by model, perhaps "recurrent".
-        columns: what a model costs, a panel for each.
-    """
-    palette = dict(zip(results["model"].map(families).unique(), style.COLOURS, strict=False))
-    results = results.sort_values(f"{images} accuracy", ascending=False, kind="stable")
-    colours, rows = list(results["model"].map(families).map(palette)), np.arange(len(results))
-    names = [style.wrapped(name, 3, style.SMALL) for name in results["model"]]
-    lines = sum(name.count("\n") + 1 for name in names)
-    figure, axes = style.canvas(
-        1 + len(columns), height=1.6 + 0.26 * lines, title=title, sharey=True
-    )
-    ends = ("high", "accuracy", "low")  # of the accuracy, so that the error's come in order
-    error = [(100 - 100 * results[f"{images} {end}"]).clip(0.01) for end in ends]
-    panels = {f"{images} error (%, log scale),\n95 % interval": error}
-    panels |= {f"{name}\n(log scale)": [results[name].clip(lower=1)] * 3 for name in columns}
-    for ax, (label, (low, middle, high)) in zip(axes, panels.items(), strict=True):
-        ax.hlines(rows, low, high, colors=colours, lw=1.5)
-        ax.scatter(middle, rows, s=45, c=colours, zorder=3)
-        # Wide enough for two labelled ticks: with fewer, Matplotlib would take others.
-        margin = 1.7 if high.max() > 3 * low.min() else 2.7
-        left, right = low.min() / margin, high.max() * margin
-        ax.set(xscale="log", xlim=(left, right), xlabel=label)
-        subs = (1, 2, 5) if right < 30 * left else (1, 3) if right < 600 * left else (1,)
-        style.plain_ticks(ax.xaxis, EngFormatter(sep="") if right > 1e5 else "{x:g}", subs)
-        ax.grid()
-    axes[0].set_yticks(rows, names, fontsize=style.SMALL)
-    axes[0].invert_yaxis()
-    style.legend_below(figure, [Patch(color=c, label=name) for name, c in palette.items()])
-    return figure
 
 
 def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
@@ -134,27 +85,6 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     top."""
     boxes = boxes[..., None, :]
     return ((boxes[..., :2] < others[:, 2:]) & (boxes[..., 2:] > others[:, :2])).all(-1)
-
-
-def differences(p_values: pd.DataFrame, errors: pd.Series, title: str) -> plt.Figure:
-    """Draw a map of p-values, models by models; the smaller, the darker. The models stand in the
-    order of their errors, which are written beside their names.
-    """
-    order = errors.loc[p_values.index].sort_values(kind="stable").index
-    cells = p_values.loc[order, order].where(np.tri(len(order), k=-1, dtype=bool))
-    # Short enough for its cell: ".49", "1.0".
-    texts = cells.map(lambda p: f"{p:.2f}".removeprefix("0")[:3] if p >= 0.01 else "")
-    levels = ("below 0.001", "0.001 to 0.01", "0.01 to 0.05", "0.05 or more")
-    colours = ("#08306b", "#4292c6", "#9ecae1", "#ececec")
-    limits = BoundaryNorm([0, 0.001, 0.01, 0.05, 1.001], 4)
-    figure, (ax,) = style.canvas(height=2.6 + 0.32 * len(order), title=title)
-    cells.index = [f"{name} ({errors[name]})" for name in order]
-    annotated_map(ax, cells, texts, cmap=ListedColormap(colours), norm=limits)
-    ax.set_xticks(ax.get_xticks(), order, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set(xlabel="model with fewer errors", ylabel="model with more errors (their number)")
-    patches = [Patch(color=c, label=level) for c, level in zip(colours, levels, strict=True)]
-    ax.legend(handles=patches, title="p-value", loc="upper right")
-    return figure
 
 
 def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:

@@ -56,23 +56,6 @@ def dots(shares: pd.DataFrame, label: str, title: str) -> plt.Figure:
     return figure
 
 
-def intervals(table: pd.DataFrame, label: str, title: str, reference: str = "") -> plt.Figure:
-    """Draw accuracies with their intervals: a row for each index, from columns low, accuracy and
-    high (0 to 1). A line marks the accuracy of one index, the ``reference``.
-    """
-    figure, (ax,) = style.canvas(height=1.6 + 0.45 * len(table), title=title)
-    low, middle, high = (100 * table[column] for column in ("low", "accuracy", "high"))
-    look = {"fmt": "o", "color": style.BLUE, "capsize": 4, "ms": 8}
-    ax.errorbar(middle, range(len(table)), xerr=[middle - low, high - middle], **look)
-    if reference:
-        ax.axvline(middle[reference], color=style.RED, lw=1.5, ls="--", label=reference)
-        style.legend_below(figure)
-    ax.set_yticks(range(len(table)), [style.wrapped(name, 2.8) for name in table.index])
-    ax.set(xlabel=label, ylim=(len(table) - 0.5, -0.5))
-    ax.grid(axis="x")
-    return figure
-
-
 def refusal_curves(
     panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], title: str
 ) -> plt.Figure:
