@@ -3,6 +3,7 @@
 Ink goes to the nearest core; what is one piece goes to one digit, unless digits touch.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,11 @@ RIM = 0.15  # the same for the pale edge of a stroke
 REACH = 0.8  # of a core's height: a piece that is further away belongs to no digit
 ONE_OWNER = 0.85  # of a piece's ink: it all goes to the core that has as much of it
 LEAST_INK = 5  # pixels of strokes in a digit
+DIGIT = 1.7  # heights of its core: a digit
+LEAST_HEIGHT = 0.55  # of a digit: a piece without a core that is lower is none
+DARK = 0.4  # of full ink: what may be a line around something
+GAP = 0.02  # of its width or height: a frame with wider gaps is open
+INSIDE = 0.2  # of the height of what is around it: less is dirt in a 0
 
 
 @dataclass
@@ -26,7 +32,7 @@ class Find:
     Attributes:
         ink: float32 (height, width), 0 to 1: how much ink each pixel of its box has.
         left, top: of the box, in pixels of the map.
-        core: the mean probability of its core; 0 for a piece that has none.
+        core: the mean probability of its core; of a piece that has none, the highest in its box.
         strength: the mean probability of its ink.
         steps: from the first piece to this: "joined", "cut", "without a piece".
     """
@@ -88,12 +94,17 @@ def grouped(level: np.ndarray, ink: np.ndarray, core: np.ndarray) -> list[Find]:
     cores, count = _cores(core)
     if not count:
         return []
-    heights = [box[0].stop - box[0].start for box in ndimage.find_objects(cores)]
-    owners = _owners(ink, cores, np.array([0, *heights]))
-    share = _shares(level, ink, 1.7 * float(np.median(heights)))
-    means = ndimage.mean(core, cores, np.arange(1, count + 1))
+    heights = np.array([0, *(box[0].stop - box[0].start for box in ndimage.find_objects(cores))])
+    height = DIGIT * float(np.median(heights[1:]))
+    share = _shares(level, ink, height)
+    ink = np.where(_around_others(share, ink, height), 0, ink)
+    owners = _owners(ink, cores, heights)
+    means = ndimage.mean(core, cores, np.arange(1, count + 1)).tolist()
+    for piece, box in _coreless(ink, owners, max(3, int(LEAST_HEIGHT * height))):
+        owners[box][piece] = len(means) + 1
+        means.append(float(core[box].max()))
     finds = []
-    for number, box in enumerate(ndimage.find_objects(owners, count), 1):
+    for number, box in enumerate(ndimage.find_objects(owners, len(means)), 1):
         if box is None:
             continue
         mine = owners[box] == number
@@ -139,6 +150,43 @@ def _owners(ink: np.ndarray, cores: np.ndarray, heights: np.ndarray) -> np.ndarr
         else:  # digits that touch share it, to its ends
             owners[box][piece] = closest[box][piece]
     return owners
+
+
+def _coreless(
+    ink: np.ndarray, owners: np.ndarray, least: int
+) -> Iterator[tuple[np.ndarray, tuple[slice, slice]]]:
+    """Pieces that belong to no core, as masks in boxes: a thin 1 may have ink alone."""
+    pieces, _ = ndimage.label((ink > STROKE) & (owners == 0), EIGHT)
+    for number, box in enumerate(ndimage.find_objects(pieces), 1):
+        if box[0].stop - box[0].start >= least:
+            yield pieces[box] == number, box
+
+
+def _around_others(share: np.ndarray, ink: np.ndarray, height: float) -> np.ndarray:
+    """What goes around other ink in one piece: frames and circles, bool like ``ink``.
+
+    Args:
+        share: how much darker than the paper each pixel is.
+        height: of most digits.
+    """
+    strong = share[ink > STROKE]
+    frames = np.zeros(ink.shape, bool)
+    if not len(strong) or not strong.any():
+        return frames
+    full = np.sign(np.median(strong)) * np.percentile(np.abs(strong), 75)
+    pieces, _ = ndimage.label(share / full > DARK, EIGHT)
+    boxes = ndimage.find_objects(pieces)
+    sides = np.array([[side.stop - side.start for side in box] for box in boxes])
+    for number in np.flatnonzero(sides.min(1) >= LEAST_HEIGHT * height):
+        box = boxes[number]
+        piece = pieces[box] == number + 1
+        closed = ndimage.binary_dilation(piece, EIGHT, 1 + int(GAP * sides[number].min()))
+        holes = ndimage.binary_fill_holes(closed) & ~closed
+        inside = np.unique(pieces[box][holes])
+        least = min(INSIDE * piece.shape[0], LEAST_HEIGHT * height)
+        if any(sides[other - 1, 0] >= least for other in inside if other):
+            frames[box] |= ndimage.binary_dilation(piece, EIGHT)
+    return frames
 
 
 def _shares(level: np.ndarray, ink: np.ndarray, height: float) -> np.ndarray:

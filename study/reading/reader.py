@@ -15,7 +15,7 @@ from study.data import NO_DIGIT, to_float
 from study.weights import ModelFileError, load_model
 
 from .finder import Finder
-from .finds import STROKE, Find
+from .finds import CORE, STROKE, Find
 from .form import IMAGE_SIZE, Prepared, as_picture, formed
 from .ink import ink_of, ink_of_thumbnail, without_specks
 from .levels import EIGHT, FULL_SIZE, grey_levels
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
 TURNS_FROM = 4  # digits: with fewer, a picture is never turned
 TURNED_IF = 0.6  # mean rating: what reads better is not turned
+APART = 1.5  # of a digit's height: what has no core, and is further from all digits, is none
 TURNED_BETTER = 0.1  # by how much the mean rating has to rise
 
 
@@ -39,6 +40,7 @@ class Choices:
         refused: probability of "no digit" from which a find is refused.
         doubted: probability of the digit below which it is refused, too.
         weak: a refused find whose core is less probable is dropped.
+        faint: a find without a core is dropped unless its digit is as probable.
         low, high: in median heights: finds out of this range are dropped.
         most_refused: share of refused finds above which nothing is read.
     """
@@ -46,6 +48,7 @@ class Choices:
     refused: float = 0.5
     doubted: float = 0.5
     weak: float = 0.85
+    faint: float = 0.98
     low: float = 0.4
     high: float = 2.5
     most_refused: float = 0.5
@@ -182,7 +185,7 @@ class Reader:
         """Ink as one digit, and the steps to it."""
         prepared = formed(ink)
         (probabilities,) = self.classify(prepared.image[None])
-        one = Judged(Find(ink, 0, 0, 0.0, 0.0), prepared, probabilities)
+        one = Judged(Find(ink, 0, 0, 1.0, 1.0), prepared, probabilities)
         steps = {"picture": as_picture(level), "ink found": as_picture(255 * ink)}
         return self._digit(one, np.array(prepared.box), None), steps | prepared.steps
 
@@ -210,21 +213,24 @@ class Reader:
         return any(self._known(digit) for digit in judged(seen.finds, self.classify))
 
     def _known(self, digit: Judged) -> bool:
-        sure = digit.probabilities[:NO_DIGIT].max() >= self.choices.doubted
+        least = self.choices.doubted if digit.find.core > CORE else self.choices.faint
+        sure = digit.probabilities[:NO_DIGIT].max() >= least
         return bool(sure) and digit.probabilities[NO_DIGIT] < self.choices.refused
 
     def _kept(self, digits: Sequence[Judged]) -> list[Judged]:
         """Without what is much lower or higher than most, and what neither network believes."""
-        known = [digit.find.height for digit in digits if self._known(digit)]
+        known = [digit.find for digit in digits if self._known(digit)]
         if not known:
             return list(digits)
-        median = np.median(known)
+        median = float(np.median([find.height for find in known]))
         lowest, highest = self.choices.low * median, self.choices.high * median
+        certain = [find for find in known if find.core > CORE]
         return [
             digit
             for digit in digits
             if lowest <= digit.find.height <= highest
             and (self._known(digit) or digit.find.core >= self.choices.weak)
+            and (digit.find.core > CORE or any(_beside(digit.find, one) for one in certain))
         ]
 
     def reading(
@@ -272,6 +278,13 @@ def read(picture: Image.Image | np.ndarray) -> list[list[Digit]]:
         ModelFileError: one of the networks cannot be loaded.
     """
     return _saved().read(picture).lines
+
+
+def _beside(find: Find, other: Find) -> bool:
+    """Whether a find may stand beside another in a line."""
+    gap = max(find.left, other.left) - min(find.right, other.right)
+    away = abs(find.top + find.bottom - other.top - other.bottom) / 2
+    return gap < APART * other.height and away < other.height / 2
 
 
 def _rating(digits: Sequence[Judged]) -> float:

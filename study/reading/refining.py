@@ -1,7 +1,7 @@
 """Finds are joined, cut and freed of what is around them where the classifier then sees digits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -26,7 +26,7 @@ SIDEWAYS = 0.3  # cost of a step to the side, in full ink
 Classify = Callable[[np.ndarray], np.ndarray]  # uint8 (N, 28, 28) -> probabilities (N, 11)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """A find in the form of MNIST's digits, and the classifier's probabilities, (11,)."""
 
@@ -38,6 +38,11 @@ class Judged:
     def score(self) -> float:
         """How likely it is a digit at all, 0 to 1."""
         return 1 - float(self.probabilities[-1])
+
+    @property
+    def best(self) -> float:
+        """The probability of its digit."""
+        return float(self.probabilities[:-1].max())
 
 
 def judged(finds: Sequence[Find], classify: Classify) -> list[Judged]:
@@ -66,16 +71,26 @@ def _joined(digits: list[Judged], classify: Classify) -> list[Judged]:
         (one, other)
         for number, one in enumerate(digits)
         for other in digits[number + 1 :]
-        if min(one.score, other.score) < SURE and _may_join(one.find, other.find, height)
+        if _doubtful(one, other) and _may_join(one.find, other.find, height)
     ]
     whole = judged([one.find.joined(other.find) for one, other in pairs], classify)
     done: set[int] = set()
     for best in sorted(range(len(whole)), key=lambda number: -whole[number].score):
         parts = {id(part) for part in pairs[best]}
-        if whole[best].score >= SURE and not parts & done:
+        better = whole[best].best > min(part.best for part in pairs[best])
+        if whole[best].score >= SURE and better and not parts & done:
             done |= parts
             digits = [digit for digit in digits if id(digit) not in parts] + [whole[best]]
     return digits
+
+
+def _doubtful(one: Judged, other: Judged) -> bool:
+    """Whether one of two is no digit; or they are above each other, and one is not certain."""
+    if min(one.score, other.score) < SURE:
+        return True
+    left, right = max(one.find.left, other.find.left), min(one.find.right, other.find.right)
+    above = right - left > 0.5 * min(one.find.width, other.find.width)
+    return above and min(one.best, other.best) < CERTAIN
 
 
 def _may_join(one: Find, other: Find, height: float) -> bool:
@@ -102,11 +117,24 @@ def _freed(digit: Judged, classify: Classify) -> list[Judged]:
     owners = pieces[tuple(nearest)]
     parts = [owners == number for number in range(1, count + 1)]
     choices = [*parts, *(~part for part in parts)] if count > 2 else parts
-    inks = [np.where(choice, find.ink, 0) for choice in choices]
-    inks = [ink for ink in inks if np.ptp(np.flatnonzero((ink > STROKE).any(1))) > find.height / 4]
-    seen = judged([find.part(ink, "without a piece") for ink in inks], classify)
+    choices = [choice for choice in choices if _rises(choice & (find.ink > STROKE), find.height)]
+    seen = judged([_without_a_piece(find, choice) for choice in choices], classify)
     best = max(seen, key=lambda one: one.score, default=digit)
-    return [best if best.score >= FREED else digit]
+    if best.score < FREED:
+        return [digit]
+    (rest,) = judged([_without_a_piece(find, ~choices[seen.index(best)])], classify)
+    # The rest may be a digit whose core was not found.
+    second = rest.score >= FREED and rest.find.height >= CUT_HEIGHT * best.find.height
+    return [best, replace(rest, find=replace(rest.find, core=0.0))] if second else [best]
+
+
+def _rises(strokes: np.ndarray, height: int) -> bool:
+    """Whether strokes are at least a quarter as high."""
+    return bool(np.ptp(np.flatnonzero(strokes.any(1))) > height / 4)
+
+
+def _without_a_piece(find: Find, choice: np.ndarray) -> Find:
+    return find.part(np.where(choice, find.ink, 0), "without a piece")
 
 
 def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
