@@ -107,15 +107,14 @@ def grouped(level: np.ndarray, ink: np.ndarray, core: np.ndarray) -> list[Find]:
     for number, box in enumerate(ndimage.find_objects(owners, len(means)), 1):
         if box is None:
             continue
-        mine = owners[box] == number
-        strong = mine & (ink[box] > STROKE)
+        mine, pale = owners[box] == number, number > count
+        strong = mine & (ink[box] > (RIM if pale else STROKE))
         if strong.sum() < LEAST_INK:
             continue
-        own = _scaled(share[box], strong, ink[box]) * mine
+        own = _scaled(share[box], strong, ink[box], RIM if pale else STROKE) * mine
         if (own > 0.1).any():
-            whole = Find(
-                own, box[1].start, box[0].start, means[number - 1], ink[box][strong].mean()
-            )
+            left, top = box[1].start, box[0].start
+            whole = Find(own, left, top, means[number - 1], float(ink[box][strong].mean()))
             finds.append(whole.part(own, "found"))
     return finds
 
@@ -156,10 +155,11 @@ def _coreless(
     ink: np.ndarray, owners: np.ndarray, least: int
 ) -> Iterator[tuple[np.ndarray, tuple[slice, slice]]]:
     """Pieces that belong to no core, as masks in boxes: a thin 1 may have ink alone."""
-    pieces, _ = ndimage.label((ink > STROKE) & (owners == 0), EIGHT)
+    pieces, _ = ndimage.label((ink > RIM) & (owners == 0), EIGHT)
     for number, box in enumerate(ndimage.find_objects(pieces), 1):
-        if box[0].stop - box[0].start >= least:
-            yield pieces[box] == number, box
+        piece = pieces[box] == number
+        if piece.shape[0] >= least and ink[box][piece].max() > STROKE:
+            yield piece, box
 
 
 def _around_others(share: np.ndarray, ink: np.ndarray, height: float) -> np.ndarray:
@@ -198,9 +198,9 @@ def _shares(level: np.ndarray, ink: np.ndarray, height: float) -> np.ndarray:
     return around - level
 
 
-def _scaled(darker: np.ndarray, strong: np.ndarray, ink: np.ndarray) -> np.ndarray:
+def _scaled(darker: np.ndarray, strong: np.ndarray, ink: np.ndarray, least: float) -> np.ndarray:
     """The share of full ink, 0 to 1; ink may be lighter than the paper."""
     sign = np.sign(np.median(darker[strong])) or 1
     full = np.percentile(sign * darker[strong], 75)
     share = sign * darker / full if full > 1 else ink
-    return (share.clip(0, 1) * (2 * ink).clip(0, 1)).astype(np.float32)
+    return (share.clip(0, 1) * (0.8 * ink / least).clip(0, 1)).astype(np.float32)

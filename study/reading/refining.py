@@ -1,7 +1,9 @@
 """Finds are joined, cut and freed of what is around them where the classifier then sees digits."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from scipy import ndimage
@@ -16,8 +18,9 @@ CUT_SCORE = 0.95  # of both halves; letters, too, can be cut into what looks a b
 CUT_WIDTH = 0.8  # of the height: what is narrower is not cut
 CUT_HEIGHT = 0.75  # of the height: digits side by side are about equally high
 GAP = 0.25  # of the median height: finds further apart are never joined
+MOST_PARTS = 5  # of one digit in the whole picture
 WIDE = 1.2  # of its height: no digit is wider
-TALL = 1.8  # of the median height: no digit is higher
+TALL = 2.2  # of the median height: no digit is higher
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of the width: where a cut is looked for
 FREED = 0.9  # score of what is freed of a piece around or beside it
 REACH = 0.12  # of the width, around them
@@ -59,9 +62,25 @@ def refined(finds: Sequence[Find], classify: Classify) -> list[Judged]:
     digits = judged(finds, classify)
     if not digits:
         return []
+    whole = _one(digits, classify)
+    if whole:
+        return [whole]
     digits = _joined(digits, classify)
     digits = [part for digit in digits for part in _freed(digit, classify)]
     return [part for digit in digits for part in _cut(digit, classify)]
+
+
+def _one(digits: list[Judged], classify: Classify) -> Judged | None:
+    """A few finds that hang together one below the other, as the digit that they certainly are."""
+    if not 1 < len(digits) <= MOST_PARTS:
+        return None
+    finds = sorted((digit.find for digit in digits), key=lambda find: find.top)
+    for upper, lower in itertools.pairwise(finds):
+        common = min(upper.right, lower.right) - max(upper.left, lower.left)
+        if lower.top - upper.bottom > GAP * upper.height or common < -GAP * upper.height:
+            return None
+    (whole,) = judged([reduce(Find.joined, finds)], classify)
+    return whole if whole.best >= CERTAIN else None
 
 
 def _joined(digits: list[Judged], classify: Classify) -> list[Judged]:
@@ -149,7 +168,8 @@ def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
     for pair in zip(seen[::2], seen[1::2], strict=True):
         scores = [half.score for half in pair]
         # One of them may be two digits still.
-        worst = max(scores) if times > 1 and find.width > 1.6 * find.height else min(scores)
+        several = times > 1 and find.width > 1.6 * find.height and digit.score < SURE
+        worst = max(scores) if several else min(scores)
         if worst > best:
             best, parts = worst, pair
     if parts is None:
