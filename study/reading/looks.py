@@ -14,7 +14,7 @@ LARGEST = 16 * FIRST  # of a look in search of anything
 MOST = 2_000_000  # pixels of the last look
 SMALL, WANTED = 28, 44  # pixels: lower digits are looked at again, at this height
 TINY = 128  # pixels, longer side: smaller pictures are enlarged first
-MARGIN = 1.5  # of a digit's height, around what was found
+MARGIN = 2.5  # of a digit's height, around what was found
 FINER = 1.2  # times as large: less is no reason to look again
 FEWER = 0.5  # of the digits found before: a look that finds less is worse
 

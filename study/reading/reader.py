@@ -22,14 +22,17 @@ from .levels import EIGHT, FULL_SIZE, grey_levels
 from .lines import lines_of
 from .looks import Look, look
 from .paper import has_plain_border
+from .preparation import prepare
 from .refining import CERTAIN, Classify, Judged, judged, refined
 
 ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
 TURNS_FROM = 4  # digits: with fewer, a picture is never turned
 TURNED_IF = 0.6  # mean rating: what reads better is not turned
+RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
+NARROW = 0.2  # of the picture: a line through all of it is no digit
 APART = 1.5  # of a digit's height: what has no core, and is further from all digits, is none
-TURNED_BETTER = 0.1  # by how much the mean rating has to rise
+TURNED_WELL = 0.8  # mean rating: what reads worse after a turn is not turned, either
 
 
 @dataclass(frozen=True)
@@ -153,13 +156,38 @@ class Reader:
         if plain is not None:
             return plain
         reading = self.reading(*self.seen(level))
-        return reading if reading.lines or reading.refused else self._whole(level)
+        if sum(map(len, reading.lines)) > 1:
+            return reading
+        return self._with_rules(level, reading)
+
+    def _with_rules(self, level: np.ndarray, reading: Reading) -> Reading:
+        """A second opinion where the finder sees one digit or none: the rules of ``prepare``.
+
+        They know sheets with nothing on them. Where they see another digit, none is read.
+        """
+        prepared = prepare(level)
+        steps = {name: prepared.steps[name] for name in prepared.steps if name in RULES}
+        if prepared.is_blank:
+            return Reading([], steps)
+        (probabilities,) = self.classify(prepared.image[None])
+        one = Judged(Find(prepared.image, 0, 0, 1.0, 1.0), prepared, probabilities)
+        digit = self._digit(one, np.array(prepared.box), None)
+        certain = digit.digit is not None and one.best >= CERTAIN
+        if not reading.lines:
+            refused = reading.refused or replace(digit, digit=None)
+            return Reading([[digit]], steps) if certain else replace(reading, refused=refused)
+        ((found,),) = reading.lines
+        if not certain or found.digit == digit.digit:
+            return reading
+        if found.digit is None:
+            return Reading([[digit]], steps)
+        return replace(reading, lines=[[replace(found, digit=None)]])
 
     def _plain(self, level: np.ndarray) -> Reading | None:
         """The short way: one connected piece on plain paper that is certainly a digit."""
-        small = grey_levels(level).astype(np.float32)
         if max(level.shape) < IMAGE_SIZE:
-            return self._whole(level)
+            return self._thumbnail(level)
+        small = grey_levels(level).astype(np.float32)
         if not has_plain_border(small):
             return None
         ink = without_specks(ink_of(small))
@@ -169,17 +197,16 @@ class Reader:
         certain = digit.digit is not None and digit.probabilities.max() > CERTAIN
         return Reading([[digit]], steps) if certain else None
 
-    def _whole(self, level: np.ndarray) -> Reading:
-        """All ink of a picture as one digit, where the finder sees none: it is refused."""
-        small = grey_levels(level).astype(np.float32)
-        thumbnail = max(level.shape) < IMAGE_SIZE
-        ink = ink_of_thumbnail(small) if thumbnail else without_specks(ink_of(small))
+    def _thumbnail(self, level: np.ndarray) -> Reading:
+        """A picture no larger than MNIST's, which has no room for more than a digit."""
+        level = level.astype(np.float32)
+        ink = ink_of_thumbnail(level)
         if not ink.any():
-            return Reading([], {"picture": as_picture(small), "ink found": as_picture(255 * ink)})
-        digit, steps = self._formed(small, ink)
-        if thumbnail and digit.digit is not None:
-            return Reading([[digit]], steps)
-        return Reading([], steps, replace(digit, digit=None))
+            return Reading([], {"picture": as_picture(level), "ink found": as_picture(255 * ink)})
+        digit, steps = self._formed(level, ink)
+        if digit.digit is None:
+            return Reading([], steps, digit)
+        return Reading([[digit]], steps)
 
     def _formed(self, level: np.ndarray, ink: np.ndarray) -> tuple[Digit, dict[str, np.ndarray]]:
         """Ink as one digit, and the steps to it."""
@@ -197,7 +224,7 @@ class Reader:
         seen, digits = self._looked(level)
         turns = 0
         if len(digits) >= TURNS_FROM and _rating(digits) < TURNED_IF:
-            best = _rating(digits) + TURNED_BETTER
+            best = TURNED_WELL
             for turn in (1, 2, 3):
                 other, found = self._looked(np.ascontiguousarray(np.rot90(level, turn)))
                 if len(found) >= TURNED_IF * len(digits) and _rating(found) > best:
@@ -237,7 +264,7 @@ class Reader:
         self, shape: tuple[int, int], seen: Look, digits: list[Judged], turns: int
     ) -> Reading:
         """Decide which finds are digits (see ``seen``), and put them into lines."""
-        kept = self._kept(digits)
+        kept = self._kept([digit for digit in digits if not _is_fold(digit.find, seen)])
         refused = sum(not self._known(digit) for digit in kept)
         nothing = refused > self.choices.most_refused * len(kept)
         size = np.array(shape[:: -1 if turns % 2 == 0 else 1] * 2, float)
@@ -278,6 +305,14 @@ def read(picture: Image.Image | np.ndarray) -> list[list[Digit]]:
         ModelFileError: one of the networks cannot be loaded.
     """
     return _saved().read(picture).lines
+
+
+def _is_fold(find: Find, seen: Look) -> bool:
+    """Whether a find is a narrow line from one side of the look to the other."""
+    (height, width), rim = seen.level.shape, 1 + 0.02 * max(seen.level.shape)
+    down = find.top <= rim and find.bottom >= height - rim and find.width < NARROW * width
+    across = find.left <= rim and find.right >= width - rim and find.height < NARROW * height
+    return down or across
 
 
 def _beside(find: Find, other: Find) -> bool:

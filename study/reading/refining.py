@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 from scipy import ndimage
 
-from .finds import STROKE, Find
+from .finds import CORE, STROKE, Find
 from .form import Prepared, formed
 from .levels import EIGHT
 
@@ -72,9 +72,10 @@ def refined(finds: Sequence[Find], classify: Classify) -> list[Judged]:
 
 def _one(digits: list[Judged], classify: Classify) -> Judged | None:
     """A few finds that hang together one below the other, as the digit that they certainly are."""
-    if not 1 < len(digits) <= MOST_PARTS:
+    finds = [digit.find for digit in digits if digit.find.core > CORE]
+    if not 1 < len(finds) <= MOST_PARTS:
         return None
-    finds = sorted((digit.find for digit in digits), key=lambda find: find.top)
+    finds.sort(key=lambda find: find.top)
     for upper, lower in itertools.pairwise(finds):
         common = min(upper.right, lower.right) - max(upper.left, lower.left)
         if lower.top - upper.bottom > GAP * upper.height or common < -GAP * upper.height:
