@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from study.drawing.sprites import Writers
 from study.reading.finds import Find, grouped
 from study.reading.lines import lines_of, slope
 from study.reading.looks import Look, look
-from study.reading.reader import Choices, Reader, _turned_back, classifies
+from study.reading.reader import Choices, Reader, Reading, _turned_back, classifies
 from study.reading.refining import halves, refined
 
 
@@ -94,6 +96,22 @@ def test_weak_and_tiny_cores_are_none():
     assert grouped(255 - ink, ink, np.zeros_like(ink)) == []
 
 
+def test_what_goes_around_a_digit_is_no_ink_of_it():
+    frame = strokes((10, 90, 10, 90), shape=(100, 160)) - strokes((13, 87, 13, 87))
+    digit, other = strokes((35, 65, 48, 52)), strokes((35, 65, 120, 124))
+    ink = frame + digit + other
+    core = strokes((42, 58, 46, 54), (42, 58, 118, 126))
+    boxes = {(f.left, f.top, f.right, f.bottom) for f in grouped(255 - 200 * ink, ink, core)}
+    assert boxes == {(48, 35, 52, 65), (120, 35, 124, 65)}
+
+
+def test_a_piece_beside_digits_is_found_without_a_core():
+    ink = strokes((20, 60, 20, 24), (20, 60, 60, 64), (20, 60, 130, 132), (50, 54, 100, 104))
+    core = strokes((28, 52, 18, 26), (28, 52, 58, 66))
+    finds = sorted(grouped(255 - 200 * ink, ink, core), key=lambda find: find.left)
+    assert [(find.left, find.core) for find in finds] == [(20, 1), (60, 1), (130, 0)]
+
+
 # --- Joining, cutting, freeing ---
 
 
@@ -143,6 +161,22 @@ def test_a_digit_is_freed_of_the_ring_around_it():
     (freed,) = refined([find_of(np.maximum(ring, bar))], scoring(is_narrow))
     assert (freed.find.left, freed.find.top, freed.find.height) == (46, 30, 40)
     assert freed.score == 1
+
+
+def test_two_digits_in_one_find_are_both_kept():
+    (one, other) = refined(
+        [find_of(strokes((0, 80, 0, 10), (0, 80, 60, 70), shape=(80, 70)))], scoring(is_narrow)
+    )
+    assert {one.find.left, other.find.left} == {0, 60}
+    assert sorted([one.find.core, other.find.core]) == [0, 0.9]  # one core for both
+
+
+def test_parts_below_each_other_are_one_digit():
+    parts = [find_of(strokes((0, 30, 0, 8), shape=(30, 8)), top=31 * i) for i in range(3)]
+    (whole,) = refined(parts, scoring(is_narrow))
+    assert (whole.find.top, whole.find.bottom) == (0, 92)
+    beside = [find_of(strokes((0, 30, 0, 8), shape=(30, 8)), left=31 * i) for i in range(3)]
+    assert len(refined(beside, scoring(is_narrow))) == 3
 
 
 def test_a_dot_and_a_zero_are_not_cut():
@@ -232,7 +266,7 @@ def test_small_digits_are_looked_at_again_from_the_original():
     level = sheet((1500, 2000), (700, 790, 900, 930))
     found = look(Stub(), level)
     (find,) = found.finds
-    assert 40 <= find.height <= 50 and found.level.shape[0] < 200
+    assert 40 <= find.height <= 50 and found.level.shape[0] < 300
     assert found.box(find) == pytest.approx((900, 700, 930, 790), abs=6)
 
 
@@ -270,7 +304,7 @@ def test_empty_sheets(classify, level):
 
 def test_what_the_finder_does_not_see_is_refused(classify):
     level = np.full((300, 300), 255, np.uint8)
-    level[50:250:40] = level[:, 150:160] = 0  # a comb
+    level[50:250:40, 60:240] = level[50:250, 150:160] = 0  # a comb
     reading = Reader(Stub(least=10**6), classify).read(level)
     assert reading.lines == [] and reading.refused.digit is None
 
@@ -301,12 +335,16 @@ def judged_digits(scores: list[tuple[float, int, float]]):
         ((0.9, 8, 0.9), "111"),  # far too low
         ((0.9, 160, 0.9), "111"),
         ((0.5, 40, 0.99), "111?"),  # more likely none
+        ((0.99, 40, 0.3), "1111"),  # certainly a digit, though without a core
+        ((0.9, 40, 0.3), "111"),
     ],
 )
 def test_what_is_dropped_and_what_is_a_question_mark(classify, last, text):
     digits = judged_digits([(0.99, 40, 0.9)] * 3 + [last])
     found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
-    choices = Choices(refused=0.5, doubted=0.5, weak=0.85, low=0.4, high=2.5, most_refused=0.5)
+    choices = Choices(
+        refused=0.5, doubted=0.5, weak=0.85, faint=0.98, low=0.4, high=2.5, most_refused=0.5
+    )
     reader = Reader(None, classify, choices)
     assert reader.reading((200, 200), found, digits, 0).text == text
 
@@ -316,6 +354,33 @@ def test_what_is_mostly_refused_is_not_read(classify):
     found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
     reading = Reader(None, classify).reading((200, 200), found, digits, 0)
     assert reading.lines == [] and reading.refused is not None
+
+
+def test_a_line_through_the_whole_picture_is_a_fold(classify):
+    ((fold, *digits),) = [judged_digits([(0.99, 196, 0.9)] + [(0.99, 40, 0.9)] * 3)]
+    found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
+    reader = Reader(None, classify, Choices(high=99))
+    assert reader.reading((200, 200), found, [fold, *digits], 0).text == "111"
+    assert reader.reading((200, 200), found, [fold], 0).text == ""
+
+
+@pytest.mark.parametrize(
+    ("seen", "text"), [("", "7"), ("7", "7"), ("?", "7"), ("1", "?"), ("12", "12")]
+)
+def test_rules_are_a_second_opinion_on_one_digit(classify, digits, seen, text, monkeypatch):
+    seven = Image.fromarray(255 - digits[1].images[0].numpy()).resize((280, 280))
+    reader = Reader(None, classify)
+    line = [reader._formed(np.zeros((9, 9)), np.ones((9, 9)))[0]] * len(seen)
+    line = [
+        replace(one, digit=None if name == "?" else int(name))
+        for one, name in zip(line, seen, strict=True)
+    ]
+    finder = Reading([line] if line else [], {})
+    monkeypatch.setattr(reader, "_plain", lambda level: None)
+    monkeypatch.setattr(reader, "seen", lambda level: ())
+    monkeypatch.setattr(reader, "reading", lambda: finder)
+    assert reader.read(seven).text == text
+    assert reader.read(Image.new("L", (280, 280), 255)).text == ("12" if seen == "12" else "")
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

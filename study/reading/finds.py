@@ -22,7 +22,8 @@ DIGIT = 1.7  # heights of its core: a digit
 LEAST_HEIGHT = 0.55  # of a digit: a piece without a core that is lower is none
 DARK = 0.4  # of full ink: what may be a line around something
 GAP = 0.02  # of its width or height: a frame with wider gaps is open
-INSIDE = 0.15  # of the height of what is around it: less is dirt in a 0
+SOLID = 0.5  # of its box: a piece with more ink is no line around something
+INSIDE = 0.25  # of the height of what is around it: less is dirt in a 0
 
 
 @dataclass
@@ -180,11 +181,15 @@ def _around_others(share: np.ndarray, ink: np.ndarray, height: float) -> np.ndar
     for number in np.flatnonzero(sides.min(1) >= LEAST_HEIGHT * height):
         box = boxes[number]
         piece = pieces[box] == number + 1
+        if piece.mean() > SOLID:
+            continue
         closed = ndimage.binary_dilation(piece, EIGHT, 1 + int(GAP * sides[number].min()))
-        holes = ndimage.binary_fill_holes(closed) & ~closed
-        inside = np.unique(pieces[box][holes & (ink[box] > STROKE)])
-        least = min(INSIDE * piece.shape[0], LEAST_HEIGHT * height)
-        if any(sides[other - 1, 0] >= least for other in inside if other):
+        inside = ndimage.binary_fill_holes(closed) & ~closed & (ink[box] > STROKE)
+        parts, _ = ndimage.label(inside, EIGHT)
+        highest = max(
+            (part[0].stop - part[0].start for part in ndimage.find_objects(parts)), default=0
+        )
+        if highest >= min(INSIDE * piece.shape[0], LEAST_HEIGHT * height):
             frames[box] |= ndimage.binary_dilation(piece, EIGHT)
     return frames
 
