@@ -36,12 +36,13 @@ KINDS: dict[str, dict] = {
     "empty sheets": {"kind": "empty"},
 }
 GRID = {
-    "refused": (0.3, 0.4, 0.5, 0.6),
+    "refused": (0.5, 0.3, 0.4, 0.6),
     "doubted": (0.3, 0.5, 0.6, 0.7, 0.8, 0.9),
-    "weak": (0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0),
+    "weak": (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0),
+    "faint": (0.9, 0.98, 0.995, 1.01),
     "low": (0.2, 0.3, 0.4, 0.5, 0.6),
     "high": (1.6, 2.0, 2.5, 3.5),
-    "most_refused": (0.2, 0.35, 0.5, 0.65),
+    "most_refused": (0.35, 0.5, 0.65),  # one of three digits may be refused
 }
 
 

@@ -307,7 +307,7 @@ def test_network_sees_each_image_once(service, digits):
     """What was scored to take a number apart is not evaluated again."""
     seen = []
     network = service.answering.network
-    hook = network.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].tolist()))
+    hook = network.register_forward_hook(lambda _, inputs, __: seen.extend(inputs[0].tolist()))
     for images in (digits[1].images[:1], digits[1].images[:4]):
         seen.clear()
         answer = service.answer(np.asarray(sheet(*images.numpy())), votes=False)
@@ -331,7 +331,7 @@ def linked(root: Path, replaced: dict[str, bytes | None]) -> Path:
     """A folder with models and data like the repository's, but for the files in ``replaced``."""
     (root / "models").mkdir()
     (root / "data").symlink_to(ROOT / "data")
-    for file in VOTERS:
+    for file in (*VOTERS, "finder"):
         path = root / "models" / f"{file}.pt"
         if file not in replaced:
             path.symlink_to(ROOT / "models" / path.name)
@@ -434,7 +434,7 @@ def test_the_answer_is_refused_from_one_half_and_votes_go_to_the_largest_output(
     logits = [0.0] * 3 + [3.0, 4.0, 3.0] + [0.0] * 4 + [none]
 
     def predict(network, image, **_):
-        return torch.tensor([logits])[:, : 11 if network in knows else 10]
+        return torch.tensor([logits] * len(image))[:, : 11 if network in knows else 10]
 
     knows = [voter.network for voter in service.voters[:2]]
     monkeypatch.setattr("app.service.evaluation.predict", predict)

@@ -40,7 +40,7 @@ def seen(scene: pages.Scene) -> Look:
 
 def read(scene: pages.Scene, classify) -> str:
     found = seen(scene)
-    reader = Reader(None, classify)
+    reader = Reader(None, classify, Choices(doubted=0.5))
     return reader.reading(scene.level.shape, found, refined(found.finds, classify), 0).text
 
 
@@ -365,9 +365,12 @@ def test_a_line_through_the_whole_picture_is_a_fold(classify):
 
 
 @pytest.mark.parametrize(
-    ("seen", "text"), [("", "7"), ("7", "7"), ("?", "7"), ("1", "?"), ("12", "12")]
+    ("seen", "drawing", "photo"),
+    [("", "7", "7"), ("7", "7", "7"), ("?", "7", "7"), ("1", "7", ""), ("12", "12", "12")],
 )
-def test_rules_are_a_second_opinion_on_one_digit(classify, digits, seen, text, monkeypatch):
+def test_rules_decide_on_drawings_and_are_a_second_opinion_on_photos(
+    classify, digits, seen, drawing, photo, monkeypatch
+):
     seven = Image.fromarray(255 - digits[1].images[0].numpy()).resize((280, 280))
     reader = Reader(None, classify)
     line = [reader._formed(np.zeros((9, 9)), np.ones((9, 9)))[0]] * len(seen)
@@ -379,7 +382,9 @@ def test_rules_are_a_second_opinion_on_one_digit(classify, digits, seen, text, m
     monkeypatch.setattr(reader, "_plain", lambda level: None)
     monkeypatch.setattr(reader, "seen", lambda level: ())
     monkeypatch.setattr(reader, "reading", lambda: finder)
-    assert reader.read(seven).text == text
+    assert reader.read(seven).text == drawing
+    dimmer = np.asarray(seven) * np.linspace(0.9, 1, 280)
+    assert reader.read(dimmer.astype(np.uint8)).text == photo
     assert reader.read(Image.new("L", (280, 280), 255)).text == ("12" if seen == "12" else "")
 
 

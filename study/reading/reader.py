@@ -27,7 +27,7 @@ from .refining import CERTAIN, Classify, Judged, judged, refined
 
 ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
-TURNS_FROM = 4  # digits: with fewer, a picture is never turned
+TURNS_FROM = 4  # digits, in a line after the turn: with fewer, a picture is never turned
 TURNED_IF = 0.6  # mean rating: what reads better is not turned
 RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
 NARROW = 0.2  # of the picture: a line through all of it is no digit
@@ -49,12 +49,12 @@ class Choices:
     """
 
     refused: float = 0.5
-    doubted: float = 0.5
-    weak: float = 0.85
+    doubted: float = 0.8
+    weak: float = 0.7
     faint: float = 0.98
-    low: float = 0.4
-    high: float = 2.5
-    most_refused: float = 0.5
+    low: float = 0.2
+    high: float = 3.5
+    most_refused: float = 0.35
 
 
 @dataclass(frozen=True)
@@ -161,27 +161,32 @@ class Reader:
         return self._with_rules(level, reading)
 
     def _with_rules(self, level: np.ndarray, reading: Reading) -> Reading:
-        """A second opinion where the finder sees one digit or none: the rules of ``prepare``.
+        """Where the finder sees one digit or none, the rules of ``prepare`` have a say.
 
-        They know sheets with nothing on them. Where they see another digit, none is read.
+        They alone decide on clean drawings, and on what is nothing at all. Where they certainly see
+        another digit than the finder, none is read.
         """
         prepared = prepare(level)
         steps = {name: prepared.steps[name] for name in prepared.steps if name in RULES}
         if prepared.is_blank:
             return Reading([], steps)
         (probabilities,) = self.classify(prepared.image[None])
-        one = Judged(Find(prepared.image, 0, 0, 1.0, 1.0), prepared, probabilities)
-        digit = self._digit(one, np.array(prepared.box), None)
-        certain = digit.digit is not None and one.best >= CERTAIN
-        if not reading.lines:
-            refused = reading.refused or replace(digit, digit=None)
-            return Reading([[digit]], steps) if certain else replace(reading, refused=refused)
-        ((found,),) = reading.lines
-        if not certain or found.digit == digit.digit:
-            return reading
-        if found.digit is None:
-            return Reading([[digit]], steps)
-        return replace(reading, lines=[[replace(found, digit=None)]])
+        digit = self._by_rules(prepared, probabilities)
+        found = reading.lines[0][0] if reading.lines else reading.refused
+        sees = found.digit if found else None
+        certain = digit.digit is not None and probabilities.max() >= CERTAIN
+        is_drawing = has_plain_border(grey_levels(level).astype(np.float32))
+        if not is_drawing and certain and sees not in (None, digit.digit):
+            digit = replace(found, digit=None)
+        elif not is_drawing and not (certain and sees is None):
+            return reading if found else Reading([], steps, replace(digit, digit=None))
+        return Reading([], steps, digit) if digit.digit is None else Reading([[digit]], steps)
+
+    def _by_rules(self, prepared: Prepared, probabilities: np.ndarray) -> Digit:
+        """One digit that rules found: only "no digit" refuses it."""
+        closest = int(probabilities[:NO_DIGIT].argmax())
+        known = closest if probabilities[NO_DIGIT] < self.choices.refused else None
+        return Digit(known, closest, probabilities, prepared, None)
 
     def _plain(self, level: np.ndarray) -> Reading | None:
         """The short way: one connected piece on plain paper that is certainly a digit."""
@@ -212,9 +217,8 @@ class Reader:
         """Ink as one digit, and the steps to it."""
         prepared = formed(ink)
         (probabilities,) = self.classify(prepared.image[None])
-        one = Judged(Find(ink, 0, 0, 1.0, 1.0), prepared, probabilities)
         steps = {"picture": as_picture(level), "ink found": as_picture(255 * ink)}
-        return self._digit(one, np.array(prepared.box), None), steps | prepared.steps
+        return self._by_rules(prepared, probabilities), steps | prepared.steps
 
     def seen(
         self, picture: Image.Image | np.ndarray
@@ -227,7 +231,7 @@ class Reader:
             best = TURNED_WELL
             for turn in (1, 2, 3):
                 other, found = self._looked(np.ascontiguousarray(np.rot90(level, turn)))
-                if len(found) >= TURNED_IF * len(digits) and _rating(found) > best:
+                if _longest_line(other, found) >= TURNS_FROM and _rating(found) > best:
                     best, turns, seen, digits = _rating(found), turn, other, found
         return level.shape, seen, digits, turns
 
@@ -270,10 +274,7 @@ class Reader:
         size = np.array(shape[:: -1 if turns % 2 == 0 else 1] * 2, float)
         boxes = np.array([seen.box(digit.find) for digit in kept]).reshape(-1, 4)
         shares = [_turned_back(box / size, turns) for box in boxes]
-        read = [
-            self._digit(digit, share, digit.find.core)
-            for digit, share in zip(kept, shares, strict=True)
-        ]
+        read = [self._digit(digit, share) for digit, share in zip(kept, shares, strict=True)]
         maps = {"ink of digits": seen.ink, "middles of digits": seen.core}
         steps = {"picture": seen.level} | {n: as_picture(255 * part) for n, part in maps.items()}
         if nothing or not kept:
@@ -283,11 +284,11 @@ class Reader:
         lines = [[read[i] for i in line] for line in lines_of(boxes)]
         return Reading(lines, steps, None, turns)
 
-    def _digit(self, one: Judged, box: np.ndarray, core: float | None) -> Digit:
+    def _digit(self, one: Judged, box: np.ndarray) -> Digit:
         closest = int(one.probabilities[:NO_DIGIT].argmax())
         known = closest if self._known(one) else None
         prepared = replace(one.prepared, box=tuple(box.clip(0, 1).tolist()))
-        return Digit(known, closest, one.probabilities, prepared, core)
+        return Digit(known, closest, one.probabilities, prepared, one.find.core)
 
 
 @lru_cache(maxsize=1)
@@ -305,6 +306,12 @@ def read(picture: Image.Image | np.ndarray) -> list[list[Digit]]:
         ModelFileError: one of the networks cannot be loaded.
     """
     return _saved().read(picture).lines
+
+
+def _longest_line(seen: Look, digits: Sequence[Judged]) -> int:
+    """How many digits the longest line has; letters on their side stand below each other."""
+    boxes = np.array([seen.box(digit.find) for digit in digits]).reshape(-1, 4)
+    return max(map(len, lines_of(boxes)), default=0)
 
 
 def _is_fold(find: Find, seen: Look) -> bool:
