@@ -49,7 +49,7 @@ help:
 	@echo "make page         write docs/draw.html, the page that needs no server, from its model"
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
-	@echo "make benchmark    measure the speed of training and the time to 99 %; count how pictures of all kinds are read"
+	@echo "make benchmark    measure the speed of training and the time to 99%; count how pictures of all kinds are read"
 	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
 	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
 	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
@@ -101,7 +101,7 @@ app-picture: .venv/dev
 
 test: .venv/dev
 	@echo "== running every test; whatever writes works on a copy, so no committed file changes"
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/dev
 	@echo "== checking style, formatting and the direction of imports"

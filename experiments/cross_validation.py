@@ -1,8 +1,8 @@
 """Which training makes the fewest errors on unseen images? Cross-validation on MNIST.
 
-Each trial is trained on four fifths of the 60 000 training images, with one seed and to its last
+Each trial is trained on four fifths of the 60,000 training images, with one seed and to its last
 epoch, and classifies the fifth that it has not seen. Over five folds, every training image is
-classified by a network not trained on it, and two trials are compared on 60 000 images. A trial
+classified by a network not trained on it, and two trials are compared on 60,000 images. A trial
 that is behind after two folds is not worth the other three. The test set is not read.
 
 It takes hours. Every training is kept in ``runs/cross_validation``, so it can be interrupted.

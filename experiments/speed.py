@@ -1,10 +1,10 @@
-"""How fast is the training: an epoch, each network, and the way to 99 %?
+"""How fast is the training: an epoch, each network, and the way to 99%?
 
 1. An epoch of the CNN with batch 256, as most tutorials train it (DataLoader, float32) and as this
    study does, on all threads and in turns; the test images are evaluated after the epoch.
 2. Where the time of each network goes on one thread, and how near it comes to the time that its
    multiplications alone would take at the peak of that thread.
-3. The shortest training that reads 99.0 % of the test images. A small CNN sees each training image
+3. The shortest training that reads 99.0% of the test images. A small CNN sees each training image
    once, on a schedule fixed in advance; only then are the test images read. All settings were
    chosen on validation images. The clock runs from the uint8 images in memory to the last step.
 4. What each trick contributes to that: the usual loop is sped up one trick at a time.
@@ -70,7 +70,7 @@ def late_pooling_cnn() -> CNN:
 
 
 def small_network() -> nn.Sequential:
-    """Make two convolutions and two linear layers, small enough for a CPU: 108 154 parameters."""
+    """Make two convolutions and two linear layers, small enough for a CPU: 108,154 parameters."""
     return nn.Sequential(
         Normalize(),
         *_block(nn.Conv2d(1, 16, 5, bias=False)),  # (N, 16, 12, 12)
@@ -89,7 +89,7 @@ def _block(convolution: nn.Conv2d) -> list[nn.Module]:
 
 
 # One trick a row, each on top of those before, with the number of epochs after which the mean
-# accuracy on validation images was 99.0 % or more, and what it changes in ``train``.
+# accuracy on validation images was 99.0% or more, and what it changes in ``train``.
 TRICKS = {
     "the usual loop": (3, {}),
     "images in memory": (3, {"batches": in_memory, "fused": True}),
@@ -204,7 +204,7 @@ def where_time_goes(network: type[nn.Module], digits: data.Digits, peak: float) 
     longest = (times / times.sum()).nlargest(5).rename(lambda name: name.removeprefix("aten::"))
     return {
         "network": network.__name__,
-        "s for 10 000 images": f"{10_000 * seconds:.2f}",
+        "s for 10,000 images": f"{10_000 * seconds:.2f}",
         "of the limit": f"{operations_per_image(network) / peak / seconds:.0%}",
         "where the time goes": ", ".join(f"{name} {share:.0%}" for name, share in longest.items()),
     }
@@ -224,7 +224,7 @@ def to_99(digits: data.Digits, test: data.Digits, num_seeds: int) -> dict[str, s
 
 
 def ladder(digits: data.Digits) -> pd.DataFrame:
-    """Measure the seconds to 99 % as tricks are added: one epoch of each row is timed."""
+    """Measure the seconds to 99% as tricks are added: one epoch of each row is timed."""
     rows, settings = [], {}
     for trick, (epochs, changes) in TRICKS.items():
         settings |= changes
@@ -238,7 +238,7 @@ def save_figure(steps: pd.DataFrame, path: Path) -> None:
     first, last = steps["seconds"].iloc[[0, -1]]
     where = "{processor}, {cores} cores, {day}".format(**machine())
     plt.style.use("study.plots.paper")
-    title = f"From {first:.0f} s to {last:.1f} s until 99 %\n{where}"
+    title = f"From {first:.0f} s to {last:.1f} s until 99%\n{where}"
     figure = plots.waterfall(steps.set_index("trick")["seconds"], title)
     plots.save(figure, path.stem, path.parent)
 

@@ -1,7 +1,7 @@
 """A support vector machine on pixels: the strongest classifier of this study that is no network.
 
-Its two settings are chosen on the 12 000 images that the study holds out: every pair of a grid is
-trained on 12 000 others, and the pair with the fewest errors is trained on all 60 000 training
+Its two settings are chosen on the 12,000 images that the study holds out: every pair of a grid is
+trained on 12,000 others, and the pair with the fewest errors is trained on all 60,000 training
 images. Only that machine classifies the test set, once. Pixels are scaled to [0, 1]. Each two of
 the ten classes are told apart by a machine of their own, with a Gaussian kernel, and these vote
 (Cortes and Vapnik 1995, "Support-Vector Networks"; Hsu and Lin 2002 compare votes).

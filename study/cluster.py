@@ -118,7 +118,7 @@ def _check_for_workers() -> Callable:
 
 
 def _gate(needed: dict[tuple[str, str], dict], digits: tuple) -> WorkerPlugin:
-    """Return what each worker, one that joins later too, sets up before it gets a run."""
+    """Return what each worker sets up before it gets a run, including those that join later."""
     check = _check_for_workers()
     # As arrays: a tensor that is a part of another would be pickled with all of it.
     arrays = [part and (part.images.numpy(), part.labels.numpy()) for part in digits]

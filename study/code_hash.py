@@ -1,4 +1,4 @@
-"""The code that a training passes through: its hash, and whether it is what was imported.
+"""Hash the code that a training passes through, and compare it with what was imported.
 
 Only the standard library is used, and of it nothing that differs between the versions of Python, so
 that the hash is the same under each of them.
@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
@@ -115,7 +116,12 @@ def _file_of(network: type) -> Path:
 
 def _path_of(module: ModuleType | None) -> Path | None:
     file = getattr(module, "__file__", None)
-    return Path(file).resolve() if file and file.endswith(".py") else None
+    return _resolved(file) if file and file.endswith(".py") else None
+
+
+@cache  # for each of some thousand modules, the file system is asked once
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
 
 
 def _with_imports(file: Path) -> list[Path]:
@@ -146,7 +152,12 @@ def _imports(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
 
 def _bare(path: Path) -> ast.Module:
     """Return a module's syntax tree without docstrings."""
-    tree = ast.parse(path.read_bytes(), path)
+    return _parsed(path, path.read_bytes())
+
+
+@lru_cache(maxsize=100)  # a search asks for the same files again and again; an edit is another text
+def _parsed(path: Path, text: bytes) -> ast.Module:
+    tree = ast.parse(text, path)
     for node in ast.walk(tree):
         is_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if is_documented and ast.get_docstring(node) is not None:

@@ -7,7 +7,7 @@ any batch; theirs were drawn once, in the order of the images. It differs furthe
 
 - motion blur is a sum of images shifted by whole pixels (theirs: ImageMagick's, which computes
   the same in 8 bits);
-- a shear of 0.4 is the tangent of the angle (theirs: the angle, and the digit is 9 % higher);
+- a shear of 0.4 is the tangent of the angle (theirs: the angle, and the digit is 9% higher);
 - dotted lines and zigzags are drawn from column to column as one polyline (theirs: from pieces
   that overlap by a column, in which they are brighter);
 - grey levels are rounded (theirs: cut off).
@@ -53,17 +53,17 @@ def damaged(images: np.ndarray, damage: Damage) -> np.ndarray:
 
 
 def shot_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light comes in grains: white is three of them on average, and their number is random."""
+    """Replace grey levels by Poisson counts: full ink is three photons on average."""
     return rng.poisson(3 * image) / 3
 
 
 def impulse_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Of the pixels, 17 % are black or white."""
+    """Set 17% of the pixels to black or white."""
     return np.where(rng.random(image.shape) < 0.17, rng.integers(0, 2, image.shape), image)
 
 
 def glass_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A blur of 0.7 pixels, two rounds of swaps of neighbouring pixels, and the blur again."""
+    """Blur by 0.7 pixels, swap neighbouring pixels in two rounds, and blur again."""
     pixels = ndimage.gaussian_filter(image, 0.7, mode="nearest").ravel().tolist()
     places = [SIZE * y + x for y in range(SIZE - 1, 1, -1) for x in range(SIZE - 1, 1, -1)]
     swapped = rng.random((2, len(places))) < 0.5
@@ -78,7 +78,7 @@ def glass_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def motion_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A trail on one side, half a Gaussian of 3 pixels, within 45 degrees of the rows."""
+    """Draw a trail on one side, half a Gaussian of 3 pixels, within 45 degrees of the rows."""
     angle = rng.uniform(-math.pi / 4, math.pi / 4)
     reach = np.arange(2 * 10 + 1)  # the radius is 10, but the trail takes both its halves
     weights = np.exp(-(reach**2) / (2 * 3**2))
@@ -92,34 +92,34 @@ def motion_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def shear(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Upright strokes lean by 0.4 of their height, to either side."""
+    """Shear to either side: upright strokes lean by 0.4 of their height."""
     return _affine(image, [[1, 0], [rng.choice([-0.4, 0.4]), 1]])
 
 
 def scale(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The digit shrinks to 0.7 of its size."""
+    """Shrink the digit to 0.7 of its size."""
     return _affine(image, [[1 / 0.7, 0], [0, 1 / 0.7]])
 
 
 def rotate(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The digit turns by 0.4 radians, to either side."""
+    """Turn the digit by 0.4 radians, to either side."""
     angle = rng.choice([-0.4, 0.4])
     cos, sin = math.cos(angle), math.sin(angle)
     return _affine(image, [[cos, -sin], [sin, cos]])
 
 
 def translate(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The digit moves by 3 pixels, up or down and to the left or right."""
+    """Move the digit by 3 pixels, up or down and to the left or right."""
     return ndimage.shift(image, rng.choice([-3, 3], 2), order=0)
 
 
 def brightness(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Every pixel gains half of white."""
+    """Add half of full brightness to every pixel."""
     return image + 0.5
 
 
 def stripe(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The left and the right quarter are inverted, so that a dark stripe is left between them."""
+    """Invert the left and the right quarter, so that a dark stripe is left between them."""
     sides = np.r_[:7, 21:28]
     image = image.copy()
     image[:, sides] = 1 - image[:, sides]
@@ -127,13 +127,13 @@ def stripe(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def fog(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Plasma of three times the ink's brightness is added, and the sum brought back to it."""
+    """Add plasma of three times the ink's brightness, and scale the sum back to the ink's."""
     white = image.max()
     return (image + 3 * _plasma(rng, 256, 1.4**2)[:SIZE, :SIZE]) * white / (white + 3)
 
 
 def spatter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Drops of dark grey cover some places."""
+    """Cover some places with drops of dark grey."""
     liquid = ndimage.gaussian_filter(rng.normal(0.65, 0.3, image.shape), 1, mode="nearest")
     drops = ndimage.gaussian_filter((liquid > 0.65).astype(float), 1.5, mode="nearest")
     drops[drops < 0.8] = 0
@@ -141,14 +141,14 @@ def spatter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def dotted_line(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A straight line from edge to edge, two columns of every four left out."""
+    """Draw a straight line from edge to edge, two columns of every four left out."""
     line = _line([0, SIZE - 1], rng.integers(0, 27, 2))
     line[:, np.arange(SIZE) % 4 < 2] = 0
     return image + line
 
 
 def zigzag(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A zigzag 2 pixels to either side of a nearly level line, each turn 4 pixels further on."""
+    """Draw a zigzag, 2 pixels to either side of a nearly level line, with a turn every 4 pixels."""
     first, last = 2, 25
     start = rng.integers(0, 27)
     angle = math.atan2(rng.integers(-5, 5), last - first)
@@ -161,7 +161,7 @@ def zigzag(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def canny_edges(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Only the edges are left (Canny 1986, https://doi.org/10.1109/TPAMI.1986.4767851).
+    """Keep only the edges (Canny 1986, https://doi.org/10.1109/TPAMI.1986.4767851).
 
     As in scikit-image by default: a blur of one pixel, Sobel's gradients, and edges where these
     are above 0.2, or above 0.1 and connected to such a place.
@@ -192,14 +192,14 @@ CORRUPTIONS: dict[str, Damage] = {
 
 
 def _affine(image: np.ndarray, inverse: list[list[float]]) -> np.ndarray:
-    """Each pixel at (row, column) from the middle comes from ``inverse`` times that place."""
+    """Take each pixel, at (row, column) from the middle, from ``inverse`` times that place."""
     inverse = np.array(inverse)
     offset = MIDDLE - inverse @ (MIDDLE, MIDDLE)
     return ndimage.affine_transform(image, inverse, offset, order=1)
 
 
 def _line(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """A bright polyline from left to right, which fades out over 1.5 pixels above and below."""
+    """Return a bright polyline from left to right; it fades out over 1.5 pixels above and below."""
     x = np.arange(SIZE)
     distance = np.abs(np.arange(SIZE)[:, None] - np.interp(x, columns, rows))
     line = np.log1p(-np.minimum(distance, 2) / 2.3) + 1
@@ -208,7 +208,7 @@ def _line(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _plasma(rng: np.random.Generator, size: int, decay: float) -> np.ndarray:
-    """Clouds in [0, 1], periodic, by midpoint displacement: the diamond-square algorithm.
+    """Return periodic clouds in [0, 1], by midpoint displacement: the diamond-square algorithm.
 
     Fournier, Fussell and Carpenter 1982 (https://doi.org/10.1145/358523.358553). Displacements
     shrink by ``decay`` each time that the grid becomes twice as fine.

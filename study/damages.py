@@ -17,7 +17,7 @@ PLACES = np.indices((SIZE, SIZE)) - MIDDLE  # row and column of each pixel, from
 
 
 def smudged(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A hand wiped over fresh ink: beside the strokes, to one side, lie paler streaks."""
+    """Wipe fresh ink: paler streaks lie beside the strokes, to one side."""
     side = rng.choice([-1, 1])
     trail = image[:, ::side].copy()
     for column in range(1, SIZE):
@@ -27,7 +27,7 @@ def smudged(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def wetted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A drop fell on the ink: within it the ink has run, and it gathered at the drop's rim."""
+    """Let a drop fall on the ink, which runs within it and gathers at its rim."""
     centre = rng.choice(np.argwhere(image > 0.5)) if (image > 0.5).any() else (14, 14)
     radius = rng.uniform(4, 8)
     away = np.hypot(*(PLACES + MIDDLE - np.reshape(centre, (2, 1, 1))))
@@ -39,14 +39,14 @@ def wetted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def bled_through(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same digit was written on the back too: it shows mirrored, moved, blurred and pale."""
+    """Show the same digit through from the back: mirrored, moved, blurred and pale."""
     moved = (rng.choice([-1, 1]) * rng.uniform(2, 5), rng.choice([-1, 1]) * rng.uniform(6, 10))
     back = ndimage.gaussian_filter(ndimage.shift(image[:, ::-1], moved, order=1), 0.8)
     return np.maximum(image, rng.uniform(0.4, 0.7) * back)
 
 
 def crumpled(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Creases divide the paper into facets, each moved a little and in a shade of its own."""
+    """Crease the paper into facets, each moved a little and in a shade of its own."""
     place, shade = PLACES.copy(), np.zeros_like(image)
     for _ in range(5):
         side, normal = _sides(rng)
@@ -58,7 +58,7 @@ def crumpled(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def torn(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The paper was torn in two, and the halves lie a little apart and out of line."""
+    """Tear the paper in two; the halves lie a little apart and out of line."""
     side, normal = _sides(rng)
     ragged = side + ndimage.gaussian_filter(rng.normal(0, 6, image.shape), 1.5)
     along = np.stack([-normal[1], normal[0]])
@@ -68,7 +68,7 @@ def torn(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def running_dry(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The further the pen went, in some direction, the more of the stroke is missing in streaks."""
+    """Let the pen run dry: the further it went in some direction, the more streaks are missing."""
     way, _ = _sides(rng)
     ink = image >= 0.1
     # From 0 where the ink begins to 1 where it ends; the paper counts as lying beyond.
@@ -84,18 +84,18 @@ DAMAGES = {
 
 
 def _sides(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random line near the middle: each pixel's distance, signed by the side, and the normal."""
+    """Return each pixel's signed distance from a random line near the middle, and its normal."""
     angle = rng.uniform(0, 2 * math.pi)
     normal = np.array([math.sin(angle), math.cos(angle)])[:, None, None]
     return (normal * PLACES).sum(0) + rng.uniform(-7, 7), normal
 
 
 def _ranks(noise: np.ndarray, sigma: float | tuple[float, ...] = 0) -> np.ndarray:
-    """Smoothed, and each value replaced by the share of the values that are smaller."""
+    """Smooth, then replace each value by the share of the values that are smaller."""
     smooth = ndimage.gaussian_filter(noise, sigma)
     return (smooth.ravel().argsort().argsort() / smooth.size).reshape(noise.shape)
 
 
 def _at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The image sampled at places (2, 28, 28) measured from the middle; nothing outside."""
+    """Sample the image at places (2, 28, 28) measured from the middle; outside it is 0."""
     return ndimage.map_coordinates(image, places + MIDDLE, order=1)

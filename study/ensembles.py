@@ -1,4 +1,4 @@
-"""Several runs of a search -> one network that averages their probabilities."""
+"""Make several runs of a search into one network that averages their probabilities."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -72,7 +72,7 @@ def _written(name: str, folder: Path) -> dict[str, str]:
 
 
 def write(path: str | Path, folder: Path = FOLDER) -> None:
-    """Put its sentences into an executed notebook, and take what is random out of its outputs.
+    """Write its sentences into an executed notebook, and remove what is random from its outputs.
 
     pandas draws the name of a styled table, and prints its address; the name becomes the place of
     the cell. So executing a notebook again changes only what it found. Sentences that lack a number

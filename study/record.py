@@ -162,7 +162,7 @@ def unpack(line: Line, place: Path) -> Path:
 
 
 def judge(folder: Path, sets: dict[str, Digits], prints: dict[str, str]) -> None:
-    """Keep what a run whose weights are there answers to each of some sets, by name.
+    """Keep a run's answers to each of several sets, by name; its weights have to be there.
 
     Args:
         prints: fingerprint of each set.

@@ -212,7 +212,7 @@ def folder_name(identity: dict) -> str:
 def keep_freed_memory() -> None:
     """Have the C library (glibc) keep freed memory for the next step of the training.
 
-    By default it gives large blocks back in every step: that takes 10 to 20 % of a training.
+    By default it gives large blocks back in every step: that takes 10 to 20% of a training.
     """
     with suppress(AttributeError, TypeError, OSError):  # another C library
         c_library = ctypes.CDLL(None)
@@ -228,7 +228,7 @@ def return_freed_memory() -> None:
 
 
 def try_folder(folder: Path, num_bytes: int) -> None:
-    """Make sure that a folder can be written, so that no training is lost for want of a place.
+    """Make sure that a folder can be written, so that no training is lost for that.
 
     Raises:
         RunError: it cannot be made or written, or has no room for ``num_bytes``.

@@ -1,4 +1,4 @@
-"""What was measured of networks, kept in a table by a digest of their weights.
+"""Measurements of networks, kept in a table by a digest of their weights.
 
 Measuring many networks on many sets of images takes minutes, and for a run on record, whose weights
 are not here, a training. So the table with the numbers is their record.
@@ -22,7 +22,7 @@ def measured(
     measure: Callable[[nn.Module, dict[str, Digits]], dict[str, float]],
     path: str | Path,
 ) -> pd.DataFrame:
-    """Return what ``measure`` says of each model (a row), as far as possible from a table.
+    """Return what ``measure`` finds for each model (a row), from a table where it is there.
 
     A row of the table counts for the same weights and the same images. Where the record is renewed
     (see ``record``), everything is measured, and the table is written.
@@ -68,7 +68,7 @@ def _digest(model: nn.Module | pd.Series) -> str:
 
 
 def after_each_row(model: nn.Module, sets: dict[str, Digits]) -> dict[str, float]:
-    """Return how good the answers are that a recurrent network gives while the rows come in.
+    """Return how accurate a recurrent network's answers are after each row.
 
     This is a ``measure`` of a single set.
 

@@ -1,4 +1,4 @@
-"""Train many: every combination of a grid, several at once, each kept on disk and on record."""
+"""Grid search: train every combination, several at once, each kept on disk and on record."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -262,7 +262,7 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
 
 
 def _close_call(finished: pd.DataFrame, chosen: pd.Series, by: str) -> str:
-    """Say so where a run of another machine is behind the chosen one by less than seeds differ."""
+    """Return a note if a run of another machine is behind by less than seeds differ, or ""."""
     if "trained" not in finished:
         return ""
     others = finished[finished["trained"] != chosen["trained"]]

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval (1927) of the accuracy of ``correct`` out of ``total``.
+    """Return Wilson's 95% interval (1927) of the accuracy of ``correct`` out of ``total``.
 
-    It holds its level near 100 %, where the usual normal interval does not. NaN of no images.
+    It holds its level near 100%, where the usual normal interval does not. NaN of no images.
     """
     if not total:
         return np.nan, np.nan
@@ -30,22 +30,22 @@ def interval_text(low: float, high: float) -> str:
 
 
 def accuracy_text(correct: int, total: int) -> str:
-    """Return an accuracy with its 95 % interval and its number of images, for a printed line."""
+    """Return an accuracy with its 95% interval and its number of images, for a printed line."""
     interval = interval_text(*wilson_interval(correct, total))
-    return f"{correct / total:.2%} (95 % interval {interval}, n = {total})"
+    return f"{correct / total:.2%} (95% interval {interval}, n = {total:,})"
 
 
 def accuracy_columns(correct: int, total: int) -> dict[str, object]:
-    """Return an accuracy with its 95 % interval as the cells of a table."""
+    """Return an accuracy with its 95% interval as the cells of a table."""
     return {
         "accuracy": f"{correct / total:.2%}",
-        "95 % interval": interval_text(*wilson_interval(correct, total)),
+        "95% interval": interval_text(*wilson_interval(correct, total)),
         "errors": total - correct,
     }
 
 
 def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Return which share of several answers to each image is right, float64 (N,), 0 to 1.
+    """Return the share of several answers to each image that is right, float64 (N,), 0 to 1.
 
     Args:
         predictions: the answers of each seed of a model, int64 (N,).
@@ -56,7 +56,7 @@ def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> to
 
 @dataclass(frozen=True)
 class Clusters:
-    """Which of N images belong together: those of one writer, who writes an odd 7 again and again.
+    """Groups of images that resemble each other: a writer of one odd 7 writes the next like it.
 
     Attributes:
         ids: shape (N,), the cluster of each image, for instance its writer.
@@ -102,7 +102,7 @@ class Clusters:
 
 
 def mean_with_interval(by_model: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.DataFrame:
-    """Return the mean over images that come in clusters, with its 95 % percentile interval.
+    """Return the mean over images that come in clusters, with its 95% percentile interval.
 
     Args:
         by_model: shape (N,), a number of each image by model: whether the model is right, or which
@@ -120,7 +120,7 @@ def mean_with_interval(by_model: Mapping[str, torch.Tensor], clusters: Clusters)
 
 
 def sign_flip_test(values: Sequence[float], clusters: Clusters) -> float:
-    """Return the p-value of the sum of paired differences (N,) being as far from 0 as it is.
+    """Return the p-value of the sum of paired differences (N,), by flipping signs of clusters.
 
     If two models were equally good, the sum over each cluster could as well have the other sign
     (Fisher 1935, "The Design of Experiments", section 21): of ``num_draws`` random choices of
@@ -181,7 +181,7 @@ def design_effects(right: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.
         right: by model, bool, shape (N,): whether it is right on each image.
 
     Returns:
-        One row a model: ``errors``, ``design effect`` (NaN without errors), and the range of 95 %
+        One row a model: ``errors``, ``design effect`` (NaN without errors), and the range of 95%
         of the effects where images are shuffled among clusters, ``chance low`` and ``chance high``.
     """
     wrong = np.column_stack([~np.asarray(values) for values in right.values()]).astype(float)
@@ -203,15 +203,15 @@ def design_effects(right: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.
 def concentration(wrong: Sequence[float], clusters: Clusters) -> pd.DataFrame:
     """Count the clusters that hold half of all wrong answers, and those that hold none.
 
-    A few images that many models misread concentrate errors even where writers do not matter; that
-    is what remains where images are shuffled among clusters.
+    A few images that many models misclassify concentrate errors even where writers do not matter;
+    shuffling images among clusters shows how far.
 
     Args:
         wrong: shape (N,), how many wrong answers each image got.
 
     Returns:
         A row for each of the two; ``writers`` (that many clusters), ``by chance`` (the mean of the
-        shuffles), ``low`` and ``high`` (the range of 95 % of them).
+        shuffles), ``low`` and ``high`` (the range of 95% of them).
     """
     counts = []
     for sums in clusters.shuffled_sums(np.asarray(wrong, dtype=float)[:, None]):
@@ -286,7 +286,7 @@ def compare_trials(
     Returns:
         One row a trial, in the order of ``runs``: ``folds``, ``images``, ``errors``, ``error``
         (0 to 1), ``change`` (of the errors, relative to the reference's; NaN if it has none), the
-        ends of its 95 % interval, ``low`` and ``high``, and ``p``, by ``mcnemar``'s test. They
+        ends of its 95% interval, ``low`` and ``high``, and ``p``, by ``mcnemar``'s test. They
         compare these networks, one seed each: the variation between seeds is in neither
         (Dietterich 1998, https://doi.org/10.1162/089976698300017197).
 

@@ -1,4 +1,4 @@
-"""Numbers -> the table of results."""
+"""Make the table of results from numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ NAMES = _Names(
     lstm_augmented="LSTM, augmented",
     bilstm_augmented="BiLSTM, augmented",
     attention="transformer",
-    best_reader="best reader of sequences",
+    best_reader="best recurrent model",
     svm="support vector machine",
 )
 # How a number of the results is written.
@@ -126,5 +126,5 @@ def result_table(results: pd.DataFrame) -> pd.DataFrame:
     for column, text in FORMATS.items():
         table[column] = [text.format(v) if pd.notna(v) else "-" for v in table[column]]
     ends = results[["test low", "test high"]].to_numpy()
-    table["95 % interval"] = [statistics.interval_text(*pair) for pair in ends]
+    table["95% interval"] = [statistics.interval_text(*pair) for pair in ends]
     return table

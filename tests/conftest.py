@@ -19,12 +19,13 @@ import app
 from app.service import Service
 from browser import chromium, visiting
 from serving import ROOT, serve
-from study import data
+from study import data, runs, workers
 
 # On every processor alike; a test of bfloat16 asks for it.
 os.environ["STUDY_PRECISION"] = "float32"
-# One process a search, unless a test asks for more: tests of two processes share the cores.
-os.environ["LOKY_MAX_CPU_COUNT"] = "1"
+# One process a search and one thread a process, unless a test asks for more: tests of two processes
+# share the cores. The processes that pytest-xdist starts have this environment from the beginning.
+os.environ["LOKY_MAX_CPU_COUNT"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,20 @@ def few(digits) -> tuple[data.Digits, data.Digits]:
     """600 training and 200 validation images: enough to learn a little in a second."""
     train, _ = digits
     return train[:600], train[600:800]
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list[str]:
+    """Names of the runs that were really trained: in the process of the test, which is quicker."""
+    names = []
+
+    def here(jobs, train, valid, tensorboard, num_workers):
+        for folder, job in jobs.items():
+            names.append(folder.name)
+            yield folder, runs.train(*job, train, valid, tensorboard)
+
+    monkeypatch.setattr(workers, "train_all", here)
+    return names
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def assert_same(runs: pd.DataFrame, others: pd.DataFrame) -> None:
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_a_killed_worker_changes_nothing(processes, few, tmp_path):
+def test_a_killed_worker_changes_nothing(processes, few, tmp_path, trainings):
     """One of two dies in a run; the other trains it again, with the results of this machine."""
     processes.start_worker("other")
     processes.wait_for_workers()
@@ -183,6 +183,7 @@ def test_a_killed_worker_changes_nothing(processes, few, tmp_path):
     processes.kill("other")
     there = running.result(timeout=SECONDS)
 
+    assert trainings == []
     assert_same(there, search(few, tmp_path / "here"))
     kept = times(tmp_path / "there")
     again = search(few, tmp_path / "there", processes.client)
@@ -193,7 +194,7 @@ def test_a_killed_worker_changes_nothing(processes, few, tmp_path):
 def test_a_worker_that_joins_late_gets_the_images_and_trains(processes, few, tmp_path):
     """The search waits while there is no worker at all."""
     grid = {"lr": 0.001, "seed": list(range(4))}
-    running = begin_search(few, tmp_path, processes.client, grid, num_epochs=8)
+    running = begin_search(few, tmp_path, processes.client, grid, num_epochs=5)
     wait_for(lambda: finished(tmp_path), running)
     processes.kill("good")
     wait_for(lambda: not processes.client.nthreads(), running)
@@ -213,7 +214,60 @@ def test_an_interrupted_search_leaves_nothing(processes, few, tmp_path, monkeypa
     assert processes.client.futures == {}
 
 
-def test_a_run_that_ends_its_workers_costs_that_run_alone(processes, few, tmp_path, monkeypatch):
+def test_workers_that_compute_otherwise_are_refused(processes, few, other_code, tmp_path):
+    """They get no runs; where all of them are such, the search says what each lacks."""
+    processes.kill("good")
+    processes.start_worker("no_study", processes.folder)
+    processes.start_worker("other_code", other_code)
+    processes.start_worker("two_threads", ROOT, "--nthreads", "2")
+    processes.wait_for_workers()
+    with pytest.raises(cluster.ClusterError) as error:
+        search(few, tmp_path / "runs", processes.client)
+    for name, problem in {
+        "no_study": "No module named 'study'",
+        "other_code": rf"code [0-9a-f]+ \(needed: {code_hash(CNN)}\)",
+        "two_threads": r"--nthreads 2 \(needed: 1\)",
+    }.items():
+        assert re.search(f"{processes.address(name)} [^;]*{problem}", str(error.value)), name
+    assert finished(tmp_path / "runs") == []
+
+    processes.start_worker("good")
+    processes.wait_for_workers()
+    table = search(few, tmp_path / "runs", processes.client, {"lr": [0.01, 0.003]})
+    assert list(table["status"]) == ["finished"] * 2
+    for name in ("no_study", "other_code", "two_threads"):
+        assert processes.processes.pop(name).wait(timeout=SECONDS) is not None
+        assert "This worker closes: it" in processes.log(name)
+
+
+def test_another_version_of_torch_computes_otherwise(monkeypatch):
+    identity = kept_runs.environment(CNN, None, None)
+    monkeypatch.setattr(torch, "__version__", "1.0.0")
+    problem = cluster.problem({("network", "CNN"): identity}, num_threads=1)
+    assert problem == f"has torch 1.0.0 (needed: {identity['torch']})"
+
+
+def test_the_scheduler_goes_away(processes, few, tmp_path, trainings):
+    """And until it does, the only worker trains every run: none is trained in this process."""
+    seconds = 10  # in which another scheduler might answer in its place; 30 is usual
+    client = Client(scheduler_file=processes.folder / "scheduler.json", timeout=seconds)
+    running = begin_search(few, tmp_path, client)
+    wait_for(lambda: finished(tmp_path), running)
+    processes.kill("scheduler")
+    with pytest.raises(
+        cluster.ClusterError, match=r"scheduler at tcp://.* was lost\. .*are kept: connect again"
+    ):
+        running.result(timeout=SECONDS)
+    kept = times(tmp_path)
+    assert 0 < len(kept) < 6
+    with pytest.raises(cluster.ClusterError, match="was lost"):
+        search(few, tmp_path, client)
+    assert trainings == []
+    assert list(search(few, tmp_path)["status"]) == ["finished"] * 6
+    assert kept.items() <= times(tmp_path).items()
+
+
+def test_a_run_that_ends_its_workers_costs_that_run_alone(shared, few, tmp_path, monkeypatch):
     preload = tmp_path / "out_of_memory.py"
     preload.write_text(
         "import os\nfrom study import runs\n"
@@ -224,62 +278,13 @@ def test_a_run_that_ends_its_workers_costs_that_run_alone(processes, few, tmp_pa
         "    runs.train = fragile\n"
     )
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
-    processes.start_scheduler()
+    shared.start_scheduler()
     # With a nanny, which starts the worker again.
-    processes.start("fragile", ROOT, "worker", "--nthreads", "1", "--preload", str(preload))
-    processes.wait_for_workers()
+    shared.start("fragile", ROOT, "worker", "--nthreads", "1", "--preload", str(preload))
+    shared.wait_for_workers()
     with pytest.raises(RunError, match=r"1 of 2 runs failed.*lr 0\.5: several workers were lost"):
-        search(few, tmp_path / "runs", processes.client, {"lr": [0.5, 0.01]})
+        search(few, tmp_path / "runs", shared.client, {"lr": [0.5, 0.01]})
     assert len(finished(tmp_path / "runs")) == 1
-    processes.close()  # this scheduler gives up too soon for the others
-
-
-def test_workers_that_compute_otherwise_are_refused(processes, few, other_code, tmp_path):
-    """They get no runs; where all of them are such, the search says what each lacks."""
-    processes.kill("good")
-    processes.start_worker("no_study", processes.folder)
-    processes.start_worker("other_code", other_code)
-    preload = tmp_path / "older.py"
-    preload.write_text("import torch\ntorch.__version__ = '1.0.0'\n")
-    processes.start_worker("other_torch", ROOT, "--preload", str(preload))
-    processes.start_worker("two_threads", ROOT, "--nthreads", "2")
-    processes.wait_for_workers()
-    with pytest.raises(cluster.ClusterError) as error:
-        search(few, tmp_path / "runs", processes.client)
-    version = re.escape(torch.__version__)
-    for name, problem in {
-        "no_study": "No module named 'study'",
-        "other_code": rf"code [0-9a-f]+ \(needed: {code_hash(CNN)}\)",
-        "other_torch": rf"torch 1\.0\.0 \(needed: {version}\)",
-        "two_threads": r"--nthreads 2 \(needed: 1\)",
-    }.items():
-        assert re.search(f"{processes.address(name)} [^;]*{problem}", str(error.value)), name
-    assert finished(tmp_path / "runs") == []
-
-    processes.start_worker("good")
-    processes.wait_for_workers()
-    table = search(few, tmp_path / "runs", processes.client)
-    assert list(table["status"]) == ["finished"] * 6
-    for name in ("no_study", "other_code", "other_torch", "two_threads"):
-        assert processes.processes.pop(name).wait(timeout=SECONDS) is not None
-        assert "This worker closes: it" in processes.log(name)
-
-
-def test_the_scheduler_goes_away(processes, few, tmp_path):
-    """And until it does, the only worker trains every run: none is trained in this process."""
-    running = begin_search(few, tmp_path, processes.client)
-    wait_for(lambda: finished(tmp_path), running)
-    processes.kill("scheduler")
-    with pytest.raises(
-        cluster.ClusterError, match=r"scheduler at tcp://.* was lost\. .*are kept: connect again"
-    ):
-        running.result(timeout=SECONDS)
-    kept = times(tmp_path)
-    assert 0 < len(kept) < 6
-    with pytest.raises(cluster.ClusterError, match="was lost"):
-        search(few, tmp_path, processes.client)
-    assert list(search(few, tmp_path)["status"]) == ["finished"] * 6
-    assert kept.items() <= times(tmp_path).items()
 
 
 def test_the_page_about_clusters(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pandas as pd
@@ -75,10 +76,15 @@ def test_table_of_scenes_has_every_kind():
     assert kinds[: len(KINDS)] == list(KINDS) and len(kinds) > len(KINDS)
 
 
-def test_cross_validation(tmp_path, monkeypatch, capsys):
+def test_cross_validation(tmp_path, monkeypatch, capsys, trainings):
     """Each image is classified by a network that was not trained on it."""
+    from experiments import cross_validation
     from experiments.cross_validation import folds, main
 
+    def threads(number, context, **how):
+        return ThreadPoolExecutor(number, **how)
+
+    monkeypatch.setattr(cross_validation, "ProcessPoolExecutor", threads)
     arguments = ["strength 0.5", "--folds", "1", "--images", "300", "--epochs", "1"]
     arguments += ["--runs-dir", str(tmp_path), "--report", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["cross_validation", *arguments])

@@ -128,7 +128,7 @@ def test_published_table_tells_seeds_by_mean_and_deviation(rows):
     assert [small[name] for name in ("parameters", "images", "seeds", "errors")] == [
         "1,234", "-", 1, "1"
     ]  # fmt: skip
-    assert large["95 % interval"] == statistics.interval_text(
+    assert large["95% interval"] == statistics.interval_text(
         *rows.loc[0, ["test low", "test high"]]
     )
     assert len(tables.result_table(pd.concat([rows] * 9))) == tables.NUM_ROWS

@@ -6,7 +6,6 @@ import ast
 import re
 import shutil
 
-import joblib
 import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
@@ -95,8 +94,8 @@ TINY = {
         "short_epochs": 1,
         "long_epochs": 1,
         "seeds": [0, 1],
-        "num_train_images": 600,
-        "num_test_images": 200,
+        "num_train_images": 300,
+        "num_test_images": 100,
     },
     "robustness.ipynb": {
         "candidates": {
@@ -154,35 +153,51 @@ def assigned(source):
     return {target.id for node in ast.parse(source).body for target in node.targets}
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_runs_with_tiny_settings(name, repository, monkeypatch):
-    monkeypatch.chdir(repository)
-    path, kept = repository / name, repository / "results" / "findings"
-    (kept / f"{path.stem}.json").unlink(missing_ok=True)
-    papermill.execute_notebook(
-        path, repository / f"tiny-{name}", TINY[name], progress_bar=False, cwd=repository
-    )
-    if (kept / f"{path.stem}.md").exists() and name not in COMPARES_GROUPS:
-        assert findings.sentences(path.stem, kept)
-
-
 @pytest.fixture
-def execute(repository, monkeypatch):
-    """A function that executes a notebook in this process, and its trainings one by one."""
+def execute(repository, monkeypatch, trainings):
+    """A function that executes a notebook, and its trainings, in this process."""
     monkeypatch.chdir(repository)
-    monkeypatch.setattr(joblib, "cpu_count", lambda **_: 1)  # one process trains
 
     def run(name, settings):
         first, *others = code_cells(read(name))
         values = {}
         with plt.rc_context():
             for source in (first.source, *(cell.source for cell in others)):
-                exec(source, values)
+                show(source, values)
                 if source is first.source:
                     values |= settings
                 plt.close("all")
 
     return run
+
+
+def show(source, values):
+    """Execute a cell, and make what it shows at its end, as Jupyter does."""
+    *body, last = ast.parse(source).body
+    if not isinstance(last, ast.Expr):
+        body.append(last)
+    exec(compile(ast.Module(body, []), "cell", "exec"), values)
+    if isinstance(last, ast.Expr):
+        shown = eval(compile(ast.Expression(last.value), "cell", "eval"), values)
+        getattr(shown, "_repr_html_", shown.__repr__)()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_runs_with_tiny_settings(execute, repository, name):
+    path, kept = repository / name, repository / "results" / "findings"
+    (kept / f"{path.stem}.json").unlink(missing_ok=True)
+    execute(name, TINY[name])
+    if (kept / f"{path.stem}.md").exists() and name not in COMPARES_GROUPS:
+        assert findings.sentences(path.stem, kept)
+
+
+def test_runs_in_jupyter_and_trains_in_processes_of_its_own(repository):
+    name = "train.ipynb"
+    settings = TINY[name] | {"runs_dir": "runs of Jupyter"}
+    papermill.execute_notebook(
+        repository / name, repository / f"tiny-{name}", settings, progress_bar=False, cwd=repository
+    )
+    assert list((repository / "runs of Jupyter").glob("train/*/model.pt"))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from study import record
 from study.code_hash import code_hash
 
 STUDIES = sorted(path.stem for path in (ROOT / record.FOLDER).glob("*.jsonl"))
-# Those that are executed from the record within seconds.
-QUICK = ["train", "train_with_validation", "train_with_rnns"]
+# Two that are executed from the record within seconds, and have all that the others do with it.
+QUICK = ["train", "train_with_rnns"]
 
 
 @pytest.fixture(autouse=True)

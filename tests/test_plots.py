@@ -65,7 +65,7 @@ def forest():
     table = pd.DataFrame({"mean": RNG.normal(5, 5, 20)}, TWENTY)
     table = table.assign(low=table["mean"] - 4, high=table["mean"] + 3)
     table["real"] = table["low"] > 0
-    label = "more errors than the first one\nin 10 000 images, 95 % interval by writers"
+    label = "more errors than the first one\nin 10,000 images, 95% interval by writers"
     yield plots.forest(table, label, LONG, "adjusted p below 0.05", "0.05 or more")
     yield plots.forest(table.head(1), label, "One", "real", "perhaps not")
 
@@ -138,17 +138,6 @@ def hindsight():
     table["test_errors"] = RNG.integers(50, 90, len(table))
     yield plots.hindsight(table, 3, table[:2], loss, LONG, 10_000)
     yield plots.hindsight(table, 3, table[:0], loss, "No other seed", 10_000)
-
-
-def learning_curves():
-    histories = runs(4).query("batch_size == 256 and lr < 0.03")
-    histories["network"] = histories["lr"].map({0.001: "RNN", 0.003: "GRU", 0.01: "LSTM"})
-    loss, norm = (
-        ("train_loss", "training loss (nats, log scale)"),
-        ("gradient_norm", "gradient norm"),
-    )
-    yield plots.learning_curves(histories, [loss, ("valid_loss", "validation loss"), norm], LONG)
-    yield plots.learning_curves(runs(4), [loss, norm], LONG, by=("lr", "batch_size"))
 
 
 def refusal():
@@ -233,7 +222,6 @@ EXAMPLES = {
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
-    "learning_curves": learning_curves,
     "marked_pictures": marked_pictures,
     "paired_dots": paired_dots,
     "refusal": refusal,

@@ -51,7 +51,7 @@ def run(script: str, folder) -> str:
 
 
 def test_is_read_in_five_minutes():
-    """1 200 words, besides tables and what notebooks write."""
+    """1,200 words, besides tables and what notebooks write."""
     written = re.sub(r"<!-- (\S+) -->.*?<!-- /\1 -->", "", README, flags=re.S)
     prose = re.sub(r"^\|.*$", "", written, flags=re.M)
     assert len(prose.split()) <= 1200

@@ -196,7 +196,7 @@ def test_mean_loss_logits_stay_finite_where_all_rows_are_sure():
 
 
 class Answers(nn.Linear):
-    """In place of a recurrent network: gives prepared answers, 99 % sure, after each row."""
+    """In place of a recurrent network: gives prepared answers, 99% sure, after each row."""
 
     def __init__(self, answers: list[list[int]]):
         super().__init__(1, 1)

@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import ROOT
 from network import CNN, DeepCNN
 from rnns import GRU, RNN
-from study import device, evaluation, runs, weights, workers
+from study import device, evaluation, runs, weights
 from study import search as grid_search
 from study.runs import RunError
 
@@ -43,20 +43,6 @@ def search(few, tmp_path):
         )
 
     return run
-
-
-@pytest.fixture
-def trainings(monkeypatch):
-    """Names of the runs that were really trained: in the process of the test, which is quicker."""
-    names = []
-
-    def here(jobs, train, valid, tensorboard, num_workers):
-        for folder, job in jobs.items():
-            names.append(folder.name)
-            yield folder, runs.train(*job, train, valid, tensorboard)
-
-    monkeypatch.setattr(workers, "train_all", here)
-    return names
 
 
 def without_seconds(table: pd.DataFrame) -> pd.DataFrame:
@@ -230,7 +216,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(
     assert trainings == []
 
 
-def test_a_run_that_fails_costs_itself_alone(search, few, monkeypatch, tmp_path):
+def test_a_run_that_cannot_be_kept_costs_itself_alone(search, trainings, monkeypatch, tmp_path):
     """The others finish and are kept; one sentence names it and its settings."""
     write = runs.write
 
@@ -241,7 +227,7 @@ def test_a_run_that_fails_costs_itself_alone(search, few, monkeypatch, tmp_path)
 
     monkeypatch.setattr(runs, "write", fail)
     with pytest.raises(RunError) as error:
-        search({"lr": [0.5, 0.01, 0.001]}, batch_size=64, num_workers=2)
+        search({"lr": [0.5, 0.01, 0.001]}, batch_size=64)
     said = r"1 of 3 runs failed.* network CNN, .*batch_size 64, lr 0\.5: .*No space left"
     assert error.match(said) and str(error.value).count("\n") == 0
     assert len(list((tmp_path / "study").glob("CNN*/model.pt"))) == 2
@@ -263,22 +249,31 @@ class Fragile(CNN):
 """
 
 
-@pytest.mark.parametrize(
-    "end, said", [("raise", "LookupError: no such layer"), ("exit", "ended from outside")]
-)
-def test_a_network_that_fails_in_training_costs_itself_alone(few, tmp_path, monkeypatch, end, said):
-    """Also where it ends its process, as for want of memory; and a search goes on from there."""
+@pytest.fixture
+def fragile(tmp_path, monkeypatch):
+    """A network that fails in training, in the way that its argument says."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "fragile.py").write_text(FRAGILE)
     from fragile import Fragile
 
-    common = {"study": "s", "runs_dir": tmp_path / "runs", "progress": False, "num_workers": 2}
-    common |= {"network": Fragile, "batch_size": 64, "num_epochs": 1}
-    grid = {"lr": [0.01, 0.001], "end": ["", end]}
-    with pytest.raises(RunError, match=rf"2 of 4 runs failed.*end {end}, lr 0\.01: .*{said}"):
-        grid_search.search(grid, *few, **common)
-    assert len(list((tmp_path / "runs" / "s").glob("Fragile*/model.pt"))) == 2
+    yield Fragile
     del sys.modules["fragile"], Fragile.known["Fragile"]
+
+
+def test_a_network_that_fails_in_training_costs_itself_alone(search, trainings, tmp_path, fragile):
+    said = r"1 of 2 runs failed.*end raise.*: LookupError: no such layer"
+    with pytest.raises(RunError, match=said):
+        search({"end": ["raise", ""]}, network=fragile, lr=0.01, batch_size=64)
+    assert len(list((tmp_path / "study").glob("Fragile*/model.pt"))) == 1
+
+
+def test_a_run_that_ends_its_process_costs_itself_alone(search, tmp_path, fragile):
+    """As for want of memory: the one beside it, whose process ends too, is trained again."""
+    settings = {"network": fragile, "lr": 0.01, "batch_size": 64, "tensorboard": False}
+    said = r"1 of 2 runs failed.*end exit.*: .*ended from outside"
+    with pytest.raises(RunError, match=said):
+        search({"end": ["exit", ""]}, num_workers=2, **settings)
+    assert len(list((tmp_path / "study").glob("Fragile*/model.pt"))) == 1
 
 
 def test_keep(search, trainings, tmp_path, few):
@@ -291,26 +286,25 @@ def test_keep(search, trainings, tmp_path, few):
     assert [p.name for p in (tmp_path / "models").iterdir()] == ["kept.pt"]
 
 
-SCRIPT = """
+SIX = {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}
+SHORT = {"study": "six", "batch_size": 64, "num_epochs": 2, "tensorboard": False}
+SCRIPT = f"""
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 from study import data, search
 from network import CNN
 if __name__ == "__main__":
     train, _ = data.load(sys.argv[1])
-    runs = search.search(
-        {"lr": [0.01, 0.003, 0.001], "seed": [0, 1]}, train[:2000], train[2000:2500],
-        study="killed", runs_dir=sys.argv[2], network=CNN, batch_size=64, num_epochs=2,
-        num_workers=2,
+    search.search(
+        {SIX}, train[:1000], runs_dir=sys.argv[2], network=CNN, num_workers=2, **{SHORT}
     )
-    runs.drop(columns=["seconds", "folder"]).to_csv(sys.argv[3])
 """
 
 
-def start_search(tmp_path: Path, runs_dir: str) -> subprocess.Popen:
+def start_search(tmp_path: Path) -> subprocess.Popen:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, script, ROOT / "data", tmp_path / runs_dir, f"{runs_dir}.csv"]
+    command = [sys.executable, script, ROOT / "data", tmp_path / "runs"]
     return subprocess.Popen(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True
     )
@@ -325,10 +319,10 @@ def wait_for_two_runs(process: subprocess.Popen, folder: Path) -> None:
         time.sleep(0.01)
 
 
-def test_killed_search_goes_on(tmp_path):
-    """SIGKILL in the middle leaves no process; started again, it trains only what is missing."""
-    killed = start_search(tmp_path, "killed")
-    finished = tmp_path / "killed" / "killed"
+def test_killed_search_goes_on(tmp_path, digits, trainings):
+    """SIGKILL in the middle leaves no process; the next one trains only what is missing."""
+    killed = start_search(tmp_path)
+    finished = tmp_path / "runs" / "six"
     wait_for_two_runs(killed, finished)
     left_behind = children(killed)
     assert len(left_behind) >= 2
@@ -340,15 +334,17 @@ def test_killed_search_goes_on(tmp_path):
     kept = {path: path.stat().st_mtime_ns for path in finished.glob("CNN*/model.pt")}
     assert 0 < len(kept) < 6
 
-    assert start_search(tmp_path, "killed").wait(timeout=300) == 0
+    runs = grid_search.search(
+        SIX, digits[0][:1000], runs_dir=tmp_path / "runs", network=CNN, progress=False, **SHORT
+    )
+    assert len(runs) == 6 and len(trainings) == 6 - len(kept)
     assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items())
-    assert len(pd.read_csv(tmp_path / "killed.csv")) == 6
     assert sorted(p.name[0] for p in finished.iterdir()) == ["C"] * 6  # nothing half-written
 
 
 def test_an_interrupted_search_leaves_no_process(tmp_path):
-    search = start_search(tmp_path, "interrupted")
-    wait_for_two_runs(search, tmp_path / "interrupted" / "killed")
+    search = start_search(tmp_path)
+    wait_for_two_runs(search, tmp_path / "runs" / "six")
     left_behind = children(search)
     os.killpg(search.pid, signal.SIGINT)  # as Jupyter and a terminal do
     assert search.wait(timeout=30) != 0
@@ -361,11 +357,10 @@ import sys
 from study import data, search
 from network import CNN
 train, _ = data.load(sys.argv[1])
-# The later networks are larger: memory that their workers keep would look like a leak.
+# A larger network comes second: memory that its worker keeps would look like a leak.
 search.search(
-    {"hidden_size": [8, 9, 8_000, 8_001, 10, 11]}, train[:300], study="quiet",
-    runs_dir=sys.argv[2], network=CNN, lr=0.01, batch_size=150, num_epochs=1, num_workers=2,
-    progress=False, tensorboard=False,
+    {"hidden_size": [8, 8_000, 9]}, train[:300], study="quiet", runs_dir=sys.argv[2], network=CNN,
+    lr=0.01, batch_size=150, num_epochs=1, progress=False, tensorboard=False,
 )
 """
 
@@ -383,7 +378,7 @@ def test_a_search_is_quiet_whatever_its_workers_memory_and_folders(tmp_path):
         text=True,
     )
     assert (search.returncode, search.stdout, search.stderr) == (0, "", "")
-    assert len(list((tmp_path / "runs" / "quiet").glob("CNN*"))) == 6
+    assert len(list((tmp_path / "runs" / "quiet").glob("CNN*"))) == 3
 
 
 def test_a_recurrent_network_may_diverge_beside_its_log(search, trainings):

@@ -1,4 +1,4 @@
-"""Numbers -> figures. Set their style first: ``plt.style.use("study.plots.paper")``.
+"""Draw figures from numbers. Set their style first: ``plt.style.use("study.plots.paper")``.
 
 Every public function of these modules that returns a figure is at hand here: ``plots.forest``.
 """

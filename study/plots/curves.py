@@ -1,38 +1,11 @@
-"""Curves, bars and histograms."""
-
-from collections.abc import Sequence
+"""Curves, steps and histograms."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from study.plots import style
 from study.plots.images import draw_images
-
-
-def learning_curves(
-    histories: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str, by=("network",)
-) -> plt.Figure:
-    """Draw curves by epoch, a panel for each column of ``histories``: its name, and its name and
-    unit on the axis. The columns ``by`` tell the runs apart, perhaps ("lr", "batch_size").
-    """
-    figure, axes = style.canvas(len(columns), height=4.6, title=title)
-    runs, handles = style.styled(histories, by)
-    for ax, (column, label) in zip(axes, columns, strict=True):
-        for part, look in runs:
-            ax.plot(part["epoch"], part[column], **look)
-        _by_epoch(ax, label)
-    style.legend_below(figure, handles)
-    return figure
-
-
-def _by_epoch(ax: plt.Axes, label: str) -> None:
-    """Finish axes with whole epochs and a logarithmic scale."""
-    ax.set(xlabel="epoch", ylabel=label, yscale="log")
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    style.plain_ticks(ax.yaxis)
-    ax.grid(axis="y")
 
 
 def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure:
@@ -108,15 +81,15 @@ def distance_histograms(
 
 
 def waterfall(seconds: pd.Series, title: str) -> plt.Figure:
-    """Draw the seconds after each further trick: a bar from the value before to its own."""
+    """Draw the seconds after each further trick: a point, and a step from the one before."""
     figure, (ax,) = style.canvas(height=1.4 + 0.4 * len(seconds), title=title)
-    before = seconds.shift(fill_value=seconds.min() / 1.5)
+    before = seconds.shift(fill_value=seconds.iloc[0])
     for row, (name, value) in enumerate(seconds.items()):
-        low, high = sorted((before[name], value))
         colour = style.GREY if row == 0 else style.BLUE if value <= before[name] else style.RED
-        ax.barh(row, high - low, left=low, color=colour)
+        ax.plot([before[name]] * 2 + [value], [max(0, row - 1), row, row], color=colour)
+        ax.plot(value, row, "o", color=colour, ms=9)
         change = "" if row == 0 else f" ({value / before[name] - 1:+.0%})"
-        ax.text(high * 1.04, row, f"{value:.1f} s{change}", va="center")
+        ax.text(max(before[name], value) * 1.06, row, f"{value:.1f} s{change}", va="center")
     ax.set_yticks(range(len(seconds)), [style.wrapped(name, 2.2) for name in seconds.index])
     ax.set(xlabel="seconds of training (log scale)", xscale="log")
     ax.set(xlim=(seconds.min() / 1.5, seconds.max() * 2.2), ylim=(len(seconds) - 0.5, -0.5))

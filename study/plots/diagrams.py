@@ -60,7 +60,8 @@ def tensor_shapes(steps: Sequence[tuple[str, tuple[int, ...]]], title: str) -> p
     for place, (done, shape) in enumerate(steps):
         x = 1.9 * place
         half = _stack(ax, x, shape) if len(shape) == 3 else _bar(ax, x, shape[0])
-        ax.text(x, -1, " x ".join(map(str, shape)), ha="center", va="top", weight="bold")
+        lengths = " x ".join(f"{length:,}" for length in shape)
+        ax.text(x, -1, lengths, ha="center", va="top", weight="bold")
         if place:
             ax.annotate("", (x - half - 0.08, 0), (right + 0.08, 0), arrowprops=ARROW)
             text = style.wrapped(done, 1.3, style.SMALL)

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.collections import QuadMesh
-from matplotlib.ticker import MaxNLocator
 
 from study.plots import style
 
@@ -54,18 +53,14 @@ def by_setting(
     ax.set_xticks(places, [f"{place:,g}" for place in places])
     ax.set_xticks([], minor=True)
     style.plain_ticks(ax.yaxis)
-    low, high = ax.get_ylim()
-    if high < 6 * low:  # too few of 1, 2, 5 to read the scale by
-        ax.set_yticks(MaxNLocator(6).tick_values(low, high))
-    ax.set_ylim(low, high)
     ax.grid()
     style.name_ends(ax, ends)
     return figure
 
 
 def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) -> plt.Figure:
-    """Draw the column ``value`` by run, a point each and a tick at their mean, in a row by
-    ``group``.
+    """Draw the column ``value`` of each run as a point and the mean as a tick, a row for each
+    ``group``, on a logarithmic scale.
     """
     names = runs[group].unique()
     figure, (ax,) = style.canvas(height=1.6 + 0.5 * len(names), title=title)
@@ -75,7 +70,8 @@ def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) 
         ax.scatter(seeds, [row] * len(seeds), s=60, color=style.BLUE, alpha=0.8, label="one seed")
         ax.scatter(seeds.mean(), row, **look)
     ax.set_yticks(range(len(names)), [style.wrapped(name, 2.5) for name in names])
-    ax.set(xlabel=label, ylim=(len(names) - 0.4, -0.6))
+    ax.set(xlabel=f"{label}, log scale", xscale="log", ylim=(len(names) - 0.4, -0.6))
+    style.plain_ticks(ax.xaxis)
     ax.grid(axis="x")
     style.legend_below(figure)
     return figure
@@ -106,9 +102,11 @@ def hindsight(
     cross = {"marker": "x", "ms": 9, "color": style.RED, "mew": 2, "ls": "none"}
     label = "the same with other seeds"
     handles += ax.plot(seeds[by[0]], seeds["test_errors"], label=label, **cross)
-    ax.set(xlabel=by[1], ylabel=f"errors on {num_images:,} test images", xscale="log")
-    style.plain_ticks(ax.xaxis)
+    ax.set(xscale="log", yscale="log", xlabel=by[1])
+    ax.set(ylabel=f"errors on {num_images:,} test images (log scale)")
     ax.margins(0.08)
+    for axis in (ax.xaxis, ax.yaxis):
+        style.plain_ticks(axis)
     ax.grid()
     style.legend_below(figure, handles)
     return figure

@@ -81,8 +81,9 @@ def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which boxes (..., 4) overlap which others (N, 4), as (..., N); a box is left, bottom, right,
-    top."""
+    """Return which boxes (..., 4) overlap which others (N, 4), bool (..., N). A box is left,
+    bottom, right, top.
+    """
     boxes = boxes[..., None, :]
     return ((boxes[..., :2] < others[:, 2:]) & (boxes[..., 2:] > others[:, :2])).all(-1)
 
@@ -92,14 +93,14 @@ def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
 
     Args:
         table: a row for each model, the first at the top; two columns by name, perhaps of two
-            groups. How many times the first the second is stands beside it. What is 0 is drawn
-            at the left end.
+            groups. How many times as large the second is stands beside them. What is 0 is
+            drawn at the left end.
         label: name and unit of the axis.
     """
     rows, least, most = np.arange(len(table)), table[table > 0].min(axis=None), table.max(axis=None)
     figure, (ax,) = style.canvas(height=1.5 + 0.32 * len(table), title=title)
-    ax.set(xscale="log", xlim=(least / 1.7, most * 1.5), ylim=(len(table) - 0.5, -1.2))
-    shown = table.clip(lower=least / 1.7)
+    ax.set(xscale="log", xlim=(least / 2, most * 1.8), ylim=(len(table) - 0.5, -1.2))
+    shown = table.clip(lower=least / 2)
     ax.hlines(rows, shown.min(axis=1), shown.max(axis=1), color="#bbbbbb", lw=3)
     place = {"textcoords": "offset points", "annotation_clip": False}
     tops = shown.iloc[0]
@@ -111,7 +112,7 @@ def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
         ax.annotate(name, (tops[name], 0), (-3 if left else 3, 10), **look, **place)
     for row, (low, high) in enumerate(table.to_numpy()):
         if low > 0:
-            ax.annotate(f"x {high / low:.1f}", (shown.iloc[row].max(), row), (10, -4), **place)
+            ax.annotate(f"{high / low:.1f} times", (shown.iloc[row].max(), row), (10, -4), **place)
     ax.set_yticks(rows, [style.wrapped(name, 3) for name in table.index])
     ax.set_xlabel(label)
     style.plain_ticks(ax.xaxis)

@@ -10,7 +10,7 @@ import pandas as pd
 from IPython import display, get_ipython
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart
@@ -27,8 +27,8 @@ SMALL = 10  # points, of captions and of numbers within a figure
 def canvas(
     panels: int = 1, columns: int | None = None, *, height: float, title: str = "", **options
 ) -> tuple[plt.Figure, list[plt.Axes]]:
-    """A figure ``height`` inches tall and its panels, at most ``columns`` in a row. A title wider
-    than the figure continues on the next line. The options are those of ``subplots``.
+    """Return a figure ``height`` inches tall and its panels, at most ``columns`` in a row. A title
+    wider than the figure continues on the next line. The options are those of ``subplots``.
     """
     columns = min(columns or panels, panels)
     rows = -(-panels // columns)
@@ -64,8 +64,12 @@ def legend_below(figure: plt.Figure, handles: Sequence | None = None) -> None:
 
 
 def plain_ticks(axis: Axis, fmt="{x:g}", subs: Sequence[int] = (1, 2, 5)) -> None:
-    """Label a logarithmic axis with plain numbers: 0.01, 0.02, 0.05, 0.1, ..."""
-    axis.set_major_locator(LogLocator(subs=subs))
+    """Label a logarithmic axis with plain numbers: 0.01, 0.02, 0.05, 0.1, ..., or with evenly
+    spaced ones if its ends are close.
+    """
+    low, high = axis.get_view_interval()
+    evenly = MaxNLocator(6, steps=[1, 2, 5, 10])
+    axis.set_major_locator(evenly if high < 6 * low else LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(fmt)
 
