@@ -68,7 +68,7 @@ async function pictureOf(file) {
     (length) => length / Math.max(bitmap.width, bitmap.height),
   );
   const placed = { left: (1 - width) / 2, top: (1 - height) / 2, width, height };
-  const type = file.type === "image/jpeg" ? file.type : "image/png";
+  const type = (await isJpeg(file)) ? "image/jpeg" : "image/png";
   const picture = shrunk(bitmap, LONGEST[type] ?? LONGEST.other);
   bitmap.close();
   const sides = [placed.left, placed.top, width, height].map((share) => share * canvas.width);
@@ -77,6 +77,12 @@ async function pictureOf(file) {
     blob: isReadable() ? await asBlob(picture, type) : file,
     placed,
   };
+}
+
+// By its first bytes, whatever its name and declared type say.
+async function isJpeg(file) {
+  const start = new Uint8Array(await file.slice(0, 3).arrayBuffer());
+  return start.length === 3 && [0xff, 0xd8, 0xff].every((byte, place) => start[place] === byte);
 }
 
 function shrunk(bitmap, longest) {
