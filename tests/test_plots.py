@@ -140,13 +140,6 @@ def hindsight():
     yield plots.hindsight(table, 3, table[:0], loss, "No other seed", 10_000)
 
 
-def refusal():
-    shares = np.linspace(0, 0.1, 11)
-    curves = {kind: RNG.random(11) for kind in ("scribbles", "shapes", "letters", "clouds", "two")}
-    examples = {"digits refused": IMAGES[:12], "non-digits taken for digits": IMAGES[:4]}
-    return plots.refusal(curves, shares, 0.02, examples, LONG)
-
-
 def distance_histograms():
     names = ("training image to its nearest other training image", "test image", "shifted")
     return plots.distance_histograms({name: RNG.random(90) for name in names}, 0.2, LONG)
@@ -224,7 +217,6 @@ EXAMPLES = {
     "ink_position": ink_position,
     "marked_pictures": marked_pictures,
     "paired_dots": paired_dots,
-    "refusal": refusal,
     "refusal_curves": refusal_curves,
     "row_reader": row_reader,
     "stacked_maps": stacked_maps,

@@ -366,7 +366,14 @@ def test_a_line_through_the_whole_picture_is_a_fold(classify):
 
 @pytest.mark.parametrize(
     ("seen", "drawing", "photo"),
-    [("", "7", "7"), ("7", "7", "7"), ("?", "7", "7"), ("1", "7", ""), ("12", "12", "12")],
+    [
+        ("", "7", "7"),
+        ("7", "7", "7"),
+        ("?", "7", "7"),
+        ("1", "7", ""),
+        ("12", "12", "12"),
+        ("1234", "1234", "1234"),
+    ],
 )
 def test_rules_decide_on_drawings_and_are_a_second_opinion_on_photos(
     classify, digits, seen, drawing, photo, monkeypatch
@@ -385,7 +392,7 @@ def test_rules_decide_on_drawings_and_are_a_second_opinion_on_photos(
     assert reader.read(seven).text == drawing
     dimmer = np.asarray(seven) * np.linspace(0.9, 1, 280)
     assert reader.read(dimmer.astype(np.uint8)).text == photo
-    assert reader.read(Image.new("L", (280, 280), 255)).text == ("12" if seen == "12" else "")
+    assert reader.read(Image.new("L", (280, 280), 255)).text == (seen if len(seen) > 3 else "")
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

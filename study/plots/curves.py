@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 
 from study.plots import style
-from study.plots.images import draw_images
 
 
 def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure:
@@ -37,31 +36,6 @@ def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
     ax.set(xlabel="pages seen (thousands)", ylabel="share (%)", ylim=(0, 101), xlim=(0, None))
     ax.grid()
     style.legend_below(figure)
-    return figure
-
-
-def refusal(
-    curves: dict, digits_refused: np.ndarray, refused: float, examples: dict, title: str
-) -> plt.Figure:
-    """Draw what share of each kind of non-digit is refused (a curve each) at each rising share of
-    digits refused, the share ``refused`` at a threshold of 0.5, and ten examples (N, 28, 28) of
-    each name.
-    """
-    heights = [4.3, 0.8 * len(examples)]
-    options = {"height": 0.6 + sum(heights), "height_ratios": heights}
-    figure, (ax, table) = style.canvas(2, 1, title=title, **options)
-    for (kind, values), look in zip(curves.items(), style.LOOKS, strict=False):
-        ax.plot(100 * digits_refused, 100 * values, label=kind, **look)
-    ax.axvline(100 * refused, color="black", lw=1.5, label="threshold 0.5")
-    lowest = 100 * min(values.min() for values in curves.values())
-    ax.set(xlabel="digits refused (%)", ylabel="non-digits refused (%)")
-    ax.set_ylim(max(0, 10 * np.floor(lowest / 10 - 1)), 101)  # below it, room for the legend
-    ax.set_xlim(0, 100 * digits_refused.max())
-    ax.grid()
-    ax.legend(frameon=True, framealpha=1, edgecolor="white", ncols=2, loc="lower right")
-    draw_images(table, [images[:10] for images in examples.values()], limits=(0, 255))
-    labels = [style.wrapped(name, 1.3) for name in examples]
-    table.set_yticks(0.5 + 1.07 * np.arange(len(labels)), labels)
     return figure
 
 

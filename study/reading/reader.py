@@ -30,6 +30,7 @@ SAVED = "finder.pt", "robust.pt"  # in models/
 TURNS_FROM = 4  # digits, in a line after the turn: with fewer, a picture is never turned
 TURNED_IF = 0.6  # mean rating: what reads better is not turned
 RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
+FEW = 3  # digits: smaller ones, of which there may be more, are too small for the rules
 NARROW = 0.2  # of the picture: a line through all of it is no digit
 APART = 1.5  # of a digit's height: what has no core, and is further from all digits, is none
 TURNED_WELL = 0.8  # mean rating: what reads worse after a turn is not turned, either
@@ -50,7 +51,7 @@ class Choices:
 
     refused: float = 0.5
     doubted: float = 0.8
-    weak: float = 0.7
+    weak: float = 0.65
     faint: float = 0.98
     low: float = 0.2
     high: float = 3.5
@@ -156,20 +157,22 @@ class Reader:
         if plain is not None:
             return plain
         reading = self.reading(*self.seen(level))
-        if sum(map(len, reading.lines)) > 1:
+        if sum(map(len, reading.lines)) > FEW:
             return reading
         return self._with_rules(level, reading)
 
     def _with_rules(self, level: np.ndarray, reading: Reading) -> Reading:
-        """Where the finder sees one digit or none, the rules of ``prepare`` have a say.
+        """Where the finder sees few digits, the rules of ``prepare`` have a say.
 
-        They alone decide on clean drawings, and on what is nothing at all. Where they certainly see
-        another digit than the finder, none is read.
+        They alone decide on what is nothing at all and, where it is one digit or none, on clean
+        drawings. Where they certainly see another digit than the finder, none is read.
         """
         prepared = prepare(level)
         steps = {name: prepared.steps[name] for name in prepared.steps if name in RULES}
         if prepared.is_blank:
             return Reading([], steps)
+        if sum(map(len, reading.lines)) > 1:
+            return reading
         (probabilities,) = self.classify(prepared.image[None])
         digit = self._by_rules(prepared, probabilities)
         found = reading.lines[0][0] if reading.lines else reading.refused
