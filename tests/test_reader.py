@@ -395,6 +395,15 @@ def test_rules_decide_on_drawings_and_are_a_second_opinion_on_photos(
     assert reader.read(Image.new("L", (280, 280), 255)).text == (seen if len(seen) > 3 else "")
 
 
+@pytest.mark.parametrize(("seen", "text"), [("71", "7"), ("21", "21")])
+def test_of_two_finds_one_is_a_digit_if_the_rules_say_so(classify, digits, seen, text, monkeypatch):
+    seven = Image.fromarray(255 - digits[1].images[0].numpy()).resize((280, 280))
+    reader = Reader(None, classify)
+    one = reader._formed(np.zeros((9, 9)), np.ones((9, 9)))[0]
+    line = [replace(one, digit=int(name)) for name in seen]
+    assert reader._with_rules(np.asarray(seven), Reading([line], {})).text == text
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_boxes_of_turned_pictures_are_where_the_digits_were(turns):
     level = sheet((120, 200), (20, 50, 30, 40))

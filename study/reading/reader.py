@@ -171,10 +171,16 @@ class Reader:
         steps = {name: prepared.steps[name] for name in prepared.steps if name in RULES}
         if prepared.is_blank:
             return Reading([], steps)
-        if sum(map(len, reading.lines)) > 1:
-            return reading
         (probabilities,) = self.classify(prepared.image[None])
         digit = self._by_rules(prepared, probabilities)
+        several = [one.digit for line in reading.lines for one in line]
+        if len(several) > 1:  # with a fold beside it, one is a digit
+            alone = (
+                digit.digit is not None
+                and digit.digit in several
+                and probabilities.max() >= CERTAIN
+            )
+            return Reading([[digit]], steps) if alone else reading
         found = reading.lines[0][0] if reading.lines else reading.refused
         sees = found.digit if found else None
         certain = digit.digit is not None and probabilities.max() >= CERTAIN
