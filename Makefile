@@ -4,7 +4,7 @@ SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
 # The notebooks whose runs are all on record, or that train nothing.
 ON_RECORD = data_exploration train train_with_validation train_with_augmentation train_with_rnns \
-	draw_a_digit results
+	sequences draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # The kernel is that of .venv, whatever others this machine has.
