@@ -140,7 +140,7 @@ def test_published_table_tells_seeds_by_mean_and_deviation(rows):
     [("CNN", "train.ipynb"), ("CNN, with validation", "train_with_validation.ipynb")],
 )
 def test_notebooks_and_table_agree(name, notebook):
-    shown = re.search(r"(\d+) errors in 10000 images", printed(notebook))
+    shown = re.search(r"(\d+) errors on 10,000 images", printed(notebook))
     assert int(shown[1]) == RESULTS.loc[name, "errors"]
 
 
