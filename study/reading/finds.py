@@ -172,9 +172,9 @@ def _around_others(share: np.ndarray, ink: np.ndarray, height: float) -> np.ndar
     """
     strong = share[ink > STROKE]
     frames = np.zeros(ink.shape, bool)
-    if not len(strong) or not strong.any():
+    full = np.sign(np.median(strong)) * np.percentile(np.abs(strong), 75) if len(strong) else 0
+    if full == 0:  # no ink, or none that is darker or lighter than the paper
         return frames
-    full = np.sign(np.median(strong)) * np.percentile(np.abs(strong), 75)
     pieces, _ = ndimage.label(share / full > DARK, EIGHT)
     boxes = ndimage.find_objects(pieces)
     sides = np.array([[side.stop - side.start for side in box] for box in boxes])
