@@ -14,8 +14,9 @@ from PIL import Image
 
 from study import data, evaluation, weights
 from study.data import NO_DIGIT
+from study.reading.finder import load_finder
 from study.reading.form import IMAGE_SIZE
-from study.reading.reader import Digit, Reader, Reading, classifies, load_finder
+from study.reading.reader import Digit, Reader, Reading, classifies
 from study.tables import NAMES
 
 ROOT = Path(__file__).parent.parent

@@ -46,6 +46,7 @@ OTHERS = {
     rb"%PDF": "This is a PDF. Save the page, or a screenshot of it, as a PNG and use that.",
     rb"\xff\x0a|\0\0\0\x0c(JXL|jP) ": "This is a JPEG XL or JPEG 2000 picture. Save it as a PNG or "
     "an ordinary JPEG and use that.",
+    rb"P[1-7]\s": "This is a PBM, PGM or PPM picture. Save it as a PNG and use that.",
     # The first bytes of a PNG were chosen to show this.
     rb"\x89PNG(?!\r\n\x1a\n)": "The line ends of this PNG were changed on its way, as if it were "
     "text. With curl, send it by --data-binary or -F instead of -d.",

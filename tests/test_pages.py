@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from study import data
-from study.drawing import page_marks, pages, sprites
+from study.drawing import page_kinds, page_marks, pages, sprites
 from study.drawing.sheet import Sheet, draw_line, lay
 from study.drawing.sprites import Sprite, Writers
 
@@ -157,3 +159,21 @@ def test_thin_lines_are_pale():
     draw_line(thin, [(5, 20), (35, 20)], 0.25)
     draw_line(thick, [(5, 20), (35, 20)], 4)
     assert 0 < thin.max() <= 0.5 < thick.max() == 1 and thick.sum() > 5 * thin.sum()
+
+
+@pytest.mark.parametrize(
+    "one, other, least",
+    [("", "", 0), ("12", "", 2), ("123", "13", 1), ("123", "1723", 1), ("123", "321", 2)],
+)
+def test_distance_counts_the_fewest_changes(one, other, least):
+    assert page_kinds.distance(one, other) == page_kinds.distance(other, one) == least
+
+
+def test_row_counts_digits_lines_and_silent_mistakes():
+    """Read exactly, with a wrong digit, with a "?", not at all; and an answer on empty paper."""
+    lines = [[[1, 2], [3]], [[4, 5]], [[6]], [[7, 8]], []]
+    scenes = [SimpleNamespace(lines=one) for one in lines]
+    row = page_kinds.row("any", scenes, ["12\n3", "49", "?", "", "1"])
+    assert (row["pictures"], row["exactly"], row["wrong without ?"]) == (5, 1, 2)
+    assert row["digits"] == pytest.approx(4 / 8) and row["lines"] == pytest.approx(2 / 5)
+    assert page_kinds.row("empty", scenes[4:], [""])["digits"] is None

@@ -5,6 +5,8 @@ work at a sixteenth of the resolution, where they are cheap and see far: what is
 digit, and what is a 0, cannot be told from nearby. `experiments.finder` trains it.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -12,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from network import Network
+from study.weights import ModelFileError, load_model
 
 STRIDE = 16  # the network takes sides that are multiples of it
 NEAR, FAR = 65, 129  # pixels: windows by whose mean and contrast each pixel is normalised
@@ -115,3 +118,15 @@ def maps(finder: nn.Module, level: np.ndarray) -> np.ndarray:
     batch = torch.from_numpy(seen)[None].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         return finder(batch).sigmoid()[0, :, :height, :width].numpy()
+
+
+def load_finder(path: Path) -> Finder:
+    """Return the network of a weights file that finds digits, in eval mode.
+
+    Raises:
+        ModelFileError: it cannot be loaded, or is another network.
+    """
+    finder = load_model(path)
+    if not isinstance(finder, Finder):
+        raise ModelFileError(f"{path} holds a {type(finder).__name__}, which finds no digits.")
+    return finder.to(memory_format=torch.channels_last)

@@ -12,9 +12,9 @@ from scipy import ndimage
 from torch import nn
 
 from study.data import NO_DIGIT, to_float
-from study.weights import ModelFileError, load_model
+from study.weights import load_model
 
-from .finder import Finder
+from .finder import load_finder
 from .finds import CORE, STROKE, Find
 from .form import IMAGE_SIZE, Prepared, as_picture, formed
 from .ink import ink_of, ink_of_thumbnail, without_specks
@@ -98,18 +98,6 @@ class Reading:
         """The digits, "?" for what is refused, a line of text for each line."""
         rows = (("?" if d.digit is None else str(d.digit) for d in line) for line in self.lines)
         return "\n".join("".join(row) for row in rows)
-
-
-def load_finder(path: Path) -> Finder:
-    """Return the network of a weights file that finds digits, in eval mode.
-
-    Raises:
-        ModelFileError: it cannot be loaded, or is another network.
-    """
-    finder = load_model(path)
-    if not isinstance(finder, Finder):
-        raise ModelFileError(f"{path} holds a {type(finder).__name__}, which finds no digits.")
-    return finder.to(memory_format=torch.channels_last)
 
 
 def classifies(network: nn.Module) -> Classify:
