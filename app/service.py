@@ -16,7 +16,7 @@ from study import data, evaluation, weights
 from study.data import NO_DIGIT
 from study.reading.finder import load_finder
 from study.reading.form import IMAGE_SIZE
-from study.reading.reader import Digit, Reader, Reading, classifies
+from study.reading.reader import SAVED, Digit, Reader, Reading, classifies
 from study.tables import NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -72,10 +72,12 @@ class _Classifier:
 def _entry(one: Digit) -> dict:
     """What an answer says of one digit."""
     probabilities = np.round(one.probabilities.astype(float), 5).tolist()
+    is_none = one.probabilities[NO_DIGIT] >= evaluation.REFUSAL_THRESHOLD
+    refused = "no digit that I know" if is_none else "not sure which digit"
     return {
         "digit": one.digit,
         "closest": one.closest,
-        "reason": "no digit that I know" if one.digit is None else None,
+        "reason": refused if one.digit is None else None,
         "probabilities": probabilities,
         "score": probabilities[NO_DIGIT],
         "box": [round(side, 4) for side in one.prepared.box],
@@ -113,7 +115,7 @@ class Service:
     def __init__(self, root: Path = ROOT, votes: bool = True):
         self.root = root
         self.answering = _load(root, ANSWERING, (11,))
-        self.finder = load_finder(root / "models" / "finder.pt")
+        self.finder = load_finder(root / "models" / SAVED[0])
         self.voters = [self.answering]
         if votes:
             self.voters += _load_others(root)

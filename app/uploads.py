@@ -135,7 +135,7 @@ def read(content: bytes) -> np.ndarray:
     """Return the grey levels, uint8 (height, width), of a picture, or of its first frame.
 
     Raises:
-        BadRequest: the bytes are not a complete PNG, JPEG, WebP or GIF.
+        BadRequest: the bytes are not a complete picture of ``FORMATS``.
         RequestEntityTooLarge: it has more than ``MAX_BYTES`` or ``MAX_PIXELS``.
         UnsupportedMediaType: it is a picture of another kind.
     """

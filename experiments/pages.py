@@ -16,7 +16,7 @@ import pandas as pd
 
 from experiments.finder import writers_of_training
 from study import data
-from study.drawing.page_kinds import KINDS, scene, table
+from study.drawing.page_kinds import KINDS, is_wrong, scene, table
 from study.drawing.sprites import Writers
 from study.files import write_between, write_whole
 from study.reading.reader import Choices, Reader
@@ -43,7 +43,7 @@ def chosen(reader: Reader, writers: Writers, count: int) -> tuple[Choices, pd.Da
     """
     scenes = [scene(writers, kind, number) for kind in KINDS for number in range(count)]
     seen = [reader.seen(one.level) for one in scenes]
-    truths = ["\n".join("".join(map(str, line)) for line in one.lines) for one in scenes]
+    truths = [one.text for one in scenes]
     best, rows = reader.choices, []
     for _ in range(2):
         for name, values in GRID.items():
@@ -53,9 +53,7 @@ def chosen(reader: Reader, writers: Writers, count: int) -> tuple[Choices, pd.Da
                 trial = Reader(reader.finder, reader.classify, choices)
                 texts = [trial.reading(*parts).text for parts in seen]
                 exactly = np.mean([t == r for t, r in zip(truths, texts, strict=True)])
-                wrong = np.mean(
-                    [t != r != "" and "?" not in r for t, r in zip(truths, texts, strict=True)]
-                )
+                wrong = np.mean([is_wrong(*pair) for pair in zip(truths, texts, strict=True)])
                 scores.append(exactly - wrong)
                 counts = {"exactly": exactly, "wrong without ?": wrong, "score": scores[-1]}
                 rows.append({"setting": name, "value": value} | counts)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from network import Ensemble
-from rnns import RowReader, Transformer
+from rnns import Transformer
 from study import statistics
 
 
@@ -72,8 +72,7 @@ def read_answers(path: str | Path, labels: torch.Tensor) -> torch.Tensor:
 
 def family(model: nn.Module) -> str:
     """Return "ensemble", "recurrent", "convolutional", "attention" or "fully connected"."""
-    recurrent = (nn.RNNBase, RowReader)
-    kinds = {"ensemble": Ensemble, "recurrent": recurrent, "convolutional": nn.Conv2d}
+    kinds = {"ensemble": Ensemble, "recurrent": nn.RNNBase, "convolutional": nn.Conv2d}
     kinds["attention"] = Transformer
     found = (name for name in kinds if any(isinstance(x, kinds[name]) for x in model.modules()))
     return next(found, "fully connected")

@@ -25,6 +25,7 @@ from app.service import (
     STEP,
     VOTERS,
     Service,
+    _entry,
     occlusion,
 )
 from asking import assert_refused, digit_of, encoded, post, writing_watched
@@ -34,6 +35,7 @@ from network import CNN
 from study import evaluation, weights
 from study.drawing import non_digits
 from study.reading import prepare
+from study.reading.reader import Digit
 from study.tables import NAMES
 
 MB = 2**20
@@ -276,6 +278,16 @@ def test_a_refused_piece_among_digits(client, digits):
     refused = answer["digits"][1]
     assert refused["reason"] == "no digit that I know" and refused["closest"] is not None
     assert refused["score"] >= answer["threshold"]
+
+
+@pytest.mark.parametrize(
+    ("none", "reason"), [(0.5, "no digit that I know"), (0.1, "not sure which digit")]
+)
+def test_a_refusal_says_whether_it_is_none_or_doubtful(digits, none, reason):
+    probabilities = np.zeros(11)
+    probabilities[[4, 9, 10]] = 0.5 * (1 - none), 0.5 * (1 - none), none
+    one = Digit(None, 4, probabilities, prepare(digits[1].images[4].numpy()), 0.9)
+    assert _entry(one)["reason"] == reason
 
 
 def test_letters_are_no_number(client):

@@ -124,7 +124,7 @@ def test_a_refused_piece_of_a_number(page):
     rails = [[[42, y], [58, y]] for y in (46, 54)]
     draw(page, [*seven, *posts, *rails, *three])
     wait_for(page, "This is 7?3")
-    assert page.locator("#detail").text_content() == "1 of 3 pieces is no digit that I know."
+    assert page.locator("#detail").text_content() == "1 of 3 pieces could not be read."
     refused = page.locator("#digits button").nth(1)
     assert refused.text_content() == "?no digit"
     refused.click()

@@ -78,13 +78,17 @@ def test_ink_is_where_the_boxes_are_and_digits_are_visible(writers):
 
 
 def test_pages_have_as_many_lines_as_asked(writers):
+    counts = []
     for seed in range(12):
         options = {"kind": "photo", "num_lines": (3, 8), "shape": (400, 300), "whole": True}
         scene = drawn(writers, seed, **options)
         assert 2 <= len(scene.lines) <= 8  # what the edge cuts off is left out
         assert max(map(len, scene.lines)) <= pages.MOST_DIGITS
-        tops = [scene.boxes[:, 1]]
-        assert np.ptp(tops) > 0
+        counts.append(len(scene.lines))
+        ends = np.cumsum([len(line) for line in scene.lines])[:-1]
+        middles = [boxes[:, 1::2].mean() for boxes in np.split(scene.boxes, ends)]
+        assert (np.diff(middles) > 0).all(), "lines go from top to bottom"
+    assert max(counts) > 3
 
 
 def test_one_writer_writes_a_page(writers):
@@ -171,9 +175,11 @@ def test_distance_counts_the_fewest_changes(one, other, least):
 
 def test_row_counts_digits_lines_and_silent_mistakes():
     """Read exactly, with a wrong digit, with a "?", not at all; and an answer on empty paper."""
-    lines = [[[1, 2], [3]], [[4, 5]], [[6]], [[7, 8]], []]
-    scenes = [SimpleNamespace(lines=one) for one in lines]
+    texts = ["12\n3", "45", "6", "78", ""]
+    scenes = [SimpleNamespace(text=one) for one in texts]
     row = page_kinds.row("any", scenes, ["12\n3", "49", "?", "", "1"])
     assert (row["pictures"], row["exactly"], row["wrong without ?"]) == (5, 1, 2)
     assert row["digits"] == pytest.approx(4 / 8) and row["lines"] == pytest.approx(2 / 5)
     assert page_kinds.row("empty", scenes[4:], [""])["digits"] is None
+    three = [SimpleNamespace(text="1\n2\n3")]
+    assert page_kinds.row("all wrong", three, ["4567890"])["digits"] == 0

@@ -132,7 +132,7 @@ def is_narrow(image: np.ndarray) -> bool:
 
 
 def find_of(ink: np.ndarray, left: int = 0, top: int = 0) -> Find:
-    return Find(ink, left, top, 0.9, 0.9).part(ink, "found")
+    return Find(ink, left, top, 0.9).part(ink)
 
 
 def test_what_is_no_digit_is_cut_into_two_that_are():
@@ -148,7 +148,7 @@ def test_halves_of_one_digit_are_joined_and_two_digits_are_not():
     half = strokes((0, 80, 0, 30), shape=(80, 30))
     finds = [find_of(half), find_of(half, left=48)]
     (whole,) = refined(finds, scoring(lambda image: not is_narrow(image)))
-    assert (whole.find.left, whole.find.right) == (0, 78) and "joined" in whole.find.steps
+    assert (whole.find.left, whole.find.right) == (0, 78)
     assert len(refined(finds, scoring(is_narrow))) == 2
     apart = [find_of(half), find_of(half, left=90)]
     assert len(refined(apart, scoring(lambda image: not is_narrow(image)))) == 2
@@ -313,7 +313,7 @@ def judged_digits(scores: list[tuple[float, int, float]]):
     """Finds side by side: the probability of a 1, the height, and the core's probability."""
     finds = []
     for place, (_, height, core) in enumerate(scores):
-        find = Find(np.ones((height, 10), np.float32), 40 * place, 0, core, 0.9)
+        find = Find(np.ones((height, 10), np.float32), 40 * place, 0, core)
         finds.append(find)
     rows = np.zeros((len(scores), 11), np.float32)
     rows[:, 1] = [score for score, _, _ in scores]

@@ -1,7 +1,7 @@
 "use strict";
 
 // Strokes -> digits, numbers and lines of them: what touches or stands above each other is one
-// digit; neighbours are joined where the network sees one digit in both, and none in each.
+// digit; neighbours are joined where the network sees one digit in both, and not a digit in each.
 
 const SPECK = 0.04; // of all ink: a low piece with less is a touch of the paper by accident
 const LOW = 0.5; // of the highest piece
@@ -9,7 +9,6 @@ const OVERLAP = 0.5; // of the narrower piece: pieces above each other belong to
 const ABOVE = 0.35; // of the height: they stand no further apart than this
 const GAP = 0.25; // of the height: pieces further apart are never joined
 const BESIDE = 0.35; // of the lower digit: as much of it is beside its neighbour in the line
-const SURE = 0.5; // what has a higher probability of "no digit" is none
 
 const joined = (one, other) => pieceOf([...one.lines, ...other.lines]);
 
@@ -96,7 +95,7 @@ function readingOf(lines, look) {
 }
 
 function joinedByScore(digits, look, height) {
-  const sure = (one) => one.probabilities[NO_DIGIT] < SURE;
+  const sure = (one) => one.digit !== null;
   const sorted = [...digits].sort((one, other) => one.piece.left - other.piece.left);
   return sorted.reduce((done, one) => {
     const place = done.findIndex(({ piece }) => across(piece, one.piece) < GAP * height &&

@@ -189,15 +189,16 @@ function inWords(answer) {
     return [`This is ${linesOf(answer).map(signs).join(", ")}`, certainty(digits)];
   }
   const [{ digit, closest, probabilities, score }] = digits;
-  if (digit !== null) return [`This is ${withArticle(digit)}`, `${percent(probabilities[digit])} sure`];
+  const closeness = `${percent(probabilities[closest])} sure`;
+  if (digit !== null) return [`This is ${withArticle(digit)}`, closeness];
+  if (score < answer.threshold) return ["Not sure which digit", `The closest is ${closest}, ${closeness}.`];
   return ["No digit that I know", `${percent(score)} sure. The closest digit is ${closest}.`];
 }
 
 function certainty(digits) {
   const refused = digits.filter((one) => one.digit === null).length;
   if (refused) {
-    const are = refused === 1 ? "is no digit" : "are no digits";
-    return `${refused} of ${digits.length} pieces ${are} that I know.`;
+    return `${refused} of ${digits.length} pieces could not be read.`;
   }
   const least = percent(Math.min(...digits.map((one) => one.probabilities[one.digit])));
   return `${digits.length} digits, each ${/^\d/.test(least) ? "at least " : ""}${least} sure`;
@@ -243,12 +244,13 @@ function showDigits(digits) {
   if (digits.length) choose(0);
 }
 
-function chip({ digit, probabilities }) {
+function chip({ digit, reason, probabilities }) {
+  const refused = reason === "not sure which digit" ? "not sure" : "no digit";
   return element(
     "button",
     { type: "button", className: digit === null ? "none" : "" },
     element("b", { textContent: digit ?? "?" }),
-    element("span", { textContent: digit === null ? "no digit" : percent(probabilities[digit]) }),
+    element("span", { textContent: digit === null ? refused : percent(probabilities[digit]) }),
   );
 }
 

@@ -1,12 +1,12 @@
 """Pages drawn by code, kind by kind, and how well they are read."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from . import pages
+from .sheet import log_uniform
 from .sprites import Writers
 
 SEED = 3
@@ -25,7 +25,7 @@ KINDS: dict[str, dict] = {
 def scene(writers: Writers, kind: str, number: int) -> pages.Scene:
     """Draw a page of a kind; ``number`` seeds it."""
     rng = np.random.default_rng([SEED, list(KINDS).index(kind), number, int(writers.test)])
-    longer = math.exp(rng.uniform(*np.log(LONGER)))
+    longer = log_uniform(rng, *LONGER)
     shape = np.array([longer, longer * rng.uniform(0.65, 1)]).round().astype(int)
     shape = shape[:: rng.choice([-1, 1])]
     return pages.draw(rng, writers, tuple(shape.tolist()), **KINDS[kind], whole=True)
@@ -36,25 +36,28 @@ def row(kind: str, scenes: Sequence[pages.Scene], texts: Sequence[str]) -> dict:
 
     Returns:
         pictures, exactly: how many there are, and how many are read without any mistake.
-        wrong: how many have a mistake and no "?".
+        wrong without ?: how many have a mistake and no "?".
         digits, lines: shares of the digits that are right, and of the lines that are.
     """
-    truths = ["\n".join("".join(map(str, line)) for line in scene.lines) for scene in scenes]
-    pairs = list(zip(truths, texts, strict=True))
-    exactly = sum(truth == text for truth, text in pairs)
-    wrong = sum(truth != text and text != "" and "?" not in text for truth, text in pairs)
-    total = sum(len(truth.replace("\n", "")) for truth in truths)
-    missed = sum(min(distance(t.replace("\n", ""), r.replace("\n", "")), len(t)) for t, r in pairs)
-    lines = sum(len(truth.split()) for truth in truths)
+    pairs = [(scene.text, text) for scene, text in zip(scenes, texts, strict=True)]
+    joined = [(truth.replace("\n", ""), text.replace("\n", "")) for truth, text in pairs]
+    total = sum(len(truth) for truth, _ in joined)
+    missed = sum(min(distance(truth, text), len(truth)) for truth, text in joined)
+    lines = sum(len(truth.split()) for truth, _ in pairs)
     right = sum(line in text.split("\n") for truth, text in pairs for line in truth.split())
     return {
         "kind": kind,
         "pictures": len(pairs),
-        "exactly": exactly,
-        "wrong without ?": wrong,
+        "exactly": sum(truth == text for truth, text in pairs),
+        "wrong without ?": sum(is_wrong(*pair) for pair in pairs),
         "digits": round(1 - missed / total, 3) if total else None,
         "lines": round(right / lines, 3) if lines else None,
     }
+
+
+def is_wrong(truth: str, text: str) -> bool:
+    """Return whether a text has a mistake, and no sign of doubt."""
+    return truth != text != "" and "?" not in text
 
 
 def distance(one: str, other: str) -> int:

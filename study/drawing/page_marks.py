@@ -24,7 +24,7 @@ WORDS = (
     *("Name:", "Date:", "No.", "Class", "Page", "Address", "the", "and", "Total"),
     *("Hello", "Example", "School", "test", "Tel.", "Sum", "of", "with", "Answer"),
     *("Question", "Result", "Points", "Room", "Street", "City", "Signature", "Amount", "Price"),
-    *("Number"),
+    *"Number",
 )
 # How often a page has each, by its kind; "words" and "empty" pages have no digits to mark.
 SHARES = {"photo": 1.0, "canvas": 0.35, "one digit": 1.0, "words": 0.5, "empty": 1.6}

@@ -40,6 +40,11 @@ class Scene:
     lines: list[list[int]]
     boxes: np.ndarray
 
+    @property
+    def text(self) -> str:
+        """The digits, a line of text for each line."""
+        return "\n".join("".join(map(str, line)) for line in self.lines)
+
 
 def draw(
     rng: np.random.Generator,

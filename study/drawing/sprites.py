@@ -5,7 +5,6 @@ with a thin pen or a thick one. One writer writes a page: a person of MNIST with
 digits, a hand of `strokes`, or a font.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from . import fonts, letters, non_digits, strokes
+from .sheet import log_uniform
 
 STEPS = 8  # of distance in a pixel
 MARGIN = 8  # pixels around a sprite's ink
@@ -137,7 +137,7 @@ class Writers:
     def draw(self, rng: np.random.Generator) -> "Writer":
         """Draw one: half are people, four in ten are hands, the others are fonts."""
         kind = rng.choice(["person", "hand", "font"], p=[0.5, 0.4, 0.1])
-        pen = math.exp(rng.uniform(math.log(0.03), math.log(PENS[1])))
+        pen = log_uniform(rng, 0.03, PENS[1])
         keeps = bool(rng.random() < 0.4)
         if kind == "person":
             images = self.people[rng.integers(len(self.people))]
@@ -191,7 +191,7 @@ class Writers:
 
     def _pen(self, number: int) -> float:
         rng = np.random.default_rng([number, int(self.test)])
-        return math.exp(rng.uniform(math.log(PENS[0]), math.log(PENS[1])))
+        return log_uniform(rng, *PENS)
 
     def _drawn(self, number: int, style: str, variant: int) -> Sprite:
         hand = strokes.Hand.draw(np.random.default_rng([number, 1, int(self.test)]), self.test)

@@ -4,7 +4,7 @@ Ink goes to the nearest core; what is one piece goes to one digit, unless digits
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -34,16 +34,12 @@ class Find:
         ink: float32 (height, width), 0 to 1: how much ink each pixel of its box has.
         left, top: of the box, in pixels of the map.
         core: the mean probability of its core; of a piece that has none, the highest in its box.
-        strength: the mean probability of its ink.
-        steps: from the first piece to this: "joined", "cut", "without a piece".
     """
 
     ink: np.ndarray
     left: int
     top: int
     core: float
-    strength: float
-    steps: tuple[str, ...] = field(default=())
 
     @property
     def right(self) -> int:
@@ -65,12 +61,12 @@ class Find:
         """Of the box, in pixels."""
         return self.ink.shape[1]
 
-    def part(self, ink: np.ndarray, step: str) -> "Find":
+    def part(self, ink: np.ndarray) -> "Find":
         """Return the same with some of its ink, (height, width), cropped."""
         rows, columns = (np.flatnonzero((ink > 0.1).any(axis)) for axis in (1, 0))
         cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         corner = self.left + int(columns[0]), self.top + int(rows[0])
-        return Find(cropped, *corner, self.core, self.strength, (*self.steps, step))
+        return Find(cropped, *corner, self.core)
 
     def joined(self, other: "Find") -> "Find":
         """Return both as one."""
@@ -81,8 +77,7 @@ class Find:
             rows = slice(find.top - top, find.bottom - top)
             columns = slice(find.left - left, find.right - left)
             np.maximum(ink[rows, columns], find.ink, out=ink[rows, columns])
-        core, strength = max(self.core, other.core), max(self.strength, other.strength)
-        return Find(ink, left, top, core, strength, (*self.steps, "joined"))
+        return Find(ink, left, top, max(self.core, other.core))
 
 
 def grouped(level: np.ndarray, ink: np.ndarray, core: np.ndarray) -> list[Find]:
@@ -115,8 +110,7 @@ def grouped(level: np.ndarray, ink: np.ndarray, core: np.ndarray) -> list[Find]:
         own = _scaled(share[box], strong, ink[box], RIM if pale else STROKE) * mine
         if (own > 0.1).any():
             left, top = box[1].start, box[0].start
-            whole = Find(own, left, top, means[number - 1], float(ink[box][strong].mean()))
-            finds.append(whole.part(own, "found"))
+            finds.append(Find(own, left, top, means[number - 1]).part(own))
     return finds
 
 

@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import nn
 
 from study.data import NO_DIGIT, to_float
+from study.evaluation import REFUSAL_THRESHOLD
 from study.weights import load_model
 
 from .finder import load_finder
@@ -49,7 +50,7 @@ class Choices:
         most_refused: share of refused finds above which nothing is read.
     """
 
-    refused: float = 0.5
+    refused: float = REFUSAL_THRESHOLD
     doubted: float = 0.8
     weak: float = 0.65
     faint: float = 0.98
@@ -141,55 +142,51 @@ class Reader:
                 light paper, or light ink on dark paper.
         """
         level = grey_levels(picture, FULL_SIZE)
-        plain = self._plain(level)
+        small = grey_levels(level)
+        plain = self._plain(small)
         if plain is not None:
             return plain
         reading = self.reading(*self.seen(level))
         if sum(map(len, reading.lines)) > FEW:
             return reading
-        return self._with_rules(level, reading)
+        return self._with_rules(small, reading)
 
-    def _with_rules(self, level: np.ndarray, reading: Reading) -> Reading:
+    def _with_rules(self, small: np.ndarray, reading: Reading) -> Reading:
         """Where the finder sees few digits, the rules of ``prepare`` have a say.
 
         They alone decide on what is nothing at all and, where it is one digit or none, on clean
         drawings. Where they certainly see another digit than the finder, none is read.
         """
-        prepared = prepare(level)
+        prepared = prepare(small)
         steps = {name: prepared.steps[name] for name in prepared.steps if name in RULES}
         if prepared.is_blank:
             return Reading([], steps)
-        (probabilities,) = self.classify(prepared.image[None])
-        digit = self._by_rules(prepared, probabilities)
+        digit = self._by_rules(prepared)
+        certain = digit.digit is not None and digit.probabilities.max() >= CERTAIN
         several = [one.digit for line in reading.lines for one in line]
         if len(several) > 1:  # with a fold beside it, one is a digit
-            alone = (
-                digit.digit is not None
-                and digit.digit in several
-                and probabilities.max() >= CERTAIN
-            )
-            return Reading([[digit]], steps) if alone else reading
+            return Reading([[digit]], steps) if certain and digit.digit in several else reading
         found = reading.lines[0][0] if reading.lines else reading.refused
         sees = found.digit if found else None
-        certain = digit.digit is not None and probabilities.max() >= CERTAIN
-        is_drawing = has_plain_border(grey_levels(level).astype(np.float32))
+        is_drawing = has_plain_border(small.astype(np.float32))
         if not is_drawing and certain and sees not in (None, digit.digit):
             digit = replace(found, digit=None)
         elif not is_drawing and not (certain and sees is None):
             return reading if found else Reading([], steps, replace(digit, digit=None))
         return Reading([], steps, digit) if digit.digit is None else Reading([[digit]], steps)
 
-    def _by_rules(self, prepared: Prepared, probabilities: np.ndarray) -> Digit:
+    def _by_rules(self, prepared: Prepared) -> Digit:
         """One digit that rules found: only "no digit" refuses it."""
+        (probabilities,) = self.classify(prepared.image[None])
         closest = int(probabilities[:NO_DIGIT].argmax())
         known = closest if probabilities[NO_DIGIT] < self.choices.refused else None
         return Digit(known, closest, probabilities, prepared, None)
 
-    def _plain(self, level: np.ndarray) -> Reading | None:
+    def _plain(self, small: np.ndarray) -> Reading | None:
         """The short way: one connected piece on plain paper that is certainly a digit."""
-        if max(level.shape) < IMAGE_SIZE:
-            return self._thumbnail(level)
-        small = grey_levels(level).astype(np.float32)
+        if max(small.shape) < IMAGE_SIZE:
+            return self._thumbnail(small)
+        small = small.astype(np.float32)
         if not has_plain_border(small):
             return None
         ink = without_specks(ink_of(small))
@@ -213,9 +210,8 @@ class Reader:
     def _formed(self, level: np.ndarray, ink: np.ndarray) -> tuple[Digit, dict[str, np.ndarray]]:
         """Ink as one digit, and the steps to it."""
         prepared = formed(ink)
-        (probabilities,) = self.classify(prepared.image[None])
         steps = {"picture": as_picture(level), "ink found": as_picture(255 * ink)}
-        return self._by_rules(prepared, probabilities), steps | prepared.steps
+        return self._by_rules(prepared), steps | prepared.steps
 
     def seen(
         self, picture: Image.Image | np.ndarray
@@ -242,8 +238,7 @@ class Reader:
 
     def _known(self, digit: Judged) -> bool:
         least = self.choices.doubted if digit.find.core > CORE else self.choices.faint
-        sure = digit.probabilities[:NO_DIGIT].max() >= least
-        return bool(sure) and digit.probabilities[NO_DIGIT] < self.choices.refused
+        return digit.best >= least and 1 - digit.score < self.choices.refused
 
     def _kept(self, digits: Sequence[Judged]) -> list[Judged]:
         """Without what is much lower or higher than most, and what neither network believes."""
@@ -275,8 +270,8 @@ class Reader:
         maps = {"ink of digits": seen.ink, "middles of digits": seen.core}
         steps = {"picture": seen.level} | {n: as_picture(255 * part) for n, part in maps.items()}
         if nothing or not kept:
-            largest = max(read, key=lambda one: one.prepared.image.sum(), default=None)
-            largest = largest and replace(largest, digit=None)
+            none = [one for one in read if one.digit is None]
+            largest = max(none, key=lambda one: one.prepared.image.sum(), default=None)
             return Reading([], steps, largest, turns)
         lines = [[read[i] for i in line] for line in lines_of(boxes)]
         return Reading(lines, steps, None, turns)
@@ -328,7 +323,7 @@ def _beside(find: Find, other: Find) -> bool:
 
 def _rating(digits: Sequence[Judged]) -> float:
     """How well a picture reads: 1 if all of it is certainly digits."""
-    return float(np.mean([digit.probabilities[:NO_DIGIT].max() for digit in digits] or [0.0]))
+    return float(np.mean([digit.best for digit in digits] or [0.0]))
 
 
 def _turned_back(box: np.ndarray, turns: int) -> np.ndarray:

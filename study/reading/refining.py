@@ -8,6 +8,8 @@ from functools import reduce
 import numpy as np
 from scipy import ndimage
 
+from study.data import NO_DIGIT
+
 from .finds import CORE, STROKE, Find
 from .form import Prepared, formed
 from .levels import EIGHT
@@ -40,12 +42,12 @@ class Judged:
     @property
     def score(self) -> float:
         """How likely it is a digit at all, 0 to 1."""
-        return 1 - float(self.probabilities[-1])
+        return 1 - float(self.probabilities[NO_DIGIT])
 
     @property
     def best(self) -> float:
         """The probability of its digit."""
-        return float(self.probabilities[:-1].max())
+        return float(self.probabilities[:NO_DIGIT].max())
 
 
 def judged(finds: Sequence[Find], classify: Classify) -> list[Judged]:
@@ -154,7 +156,7 @@ def _rises(strokes: np.ndarray, height: int) -> bool:
 
 
 def _without_a_piece(find: Find, choice: np.ndarray) -> Find:
-    return find.part(np.where(choice, find.ink, 0), "without a piece")
+    return find.part(np.where(choice, find.ink, 0))
 
 
 def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
@@ -162,7 +164,7 @@ def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
     find = digit.find
     if times == 0 or find.width < CUT_WIDTH * find.height or digit.score >= CERTAIN:
         return [digit]
-    pairs = [[find.part(half, "cut") for half in halves(find.ink, place)] for place in CUTS]
+    pairs = [[find.part(half) for half in halves(find.ink, place)] for place in CUTS]
     pairs = [p for p in pairs if p and min(half.height for half in p) >= CUT_HEIGHT * find.height]
     seen = judged([half for pair in pairs for half in pair], classify)
     best, parts = max(CUT_SCORE, digit.score), None
