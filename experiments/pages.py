@@ -80,7 +80,9 @@ def main() -> None:
     result = table(lambda level: reader.read(level).text, writers, arguments.count)
     print(result.to_string(index=False))
     if arguments.report:
-        write_between(arguments.report, "pages", result.to_markdown(index=False))
+        shares = {column: result[column].map("{:.1%}".format) for column in ("digits", "lines")}
+        shown = result.assign(**shares).replace("nan%", "-")
+        write_between(arguments.report, "pages", shown.to_markdown(index=False))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
         labels.items(), style.LOOKS, style.MARKERS, strict=False
     ):
         ax.plot(history["pages"] / 1000, 100 * history[column], marker=marker, label=label, **look)
-    ax.set(xlabel="pages seen (thousands)", ylabel="share (%)", ylim=(0, 101), xlim=(0, None))
+    ax.set(
+        xlabel="crops of pages seen (thousands)", ylabel="share (%)", ylim=(0, 101), xlim=(0, None)
+    )
     ax.grid()
     style.legend_below(figure)
     return figure

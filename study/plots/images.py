@@ -100,7 +100,10 @@ def marked_pictures(
         columns: pictures in a row.
     """
     rows = -(-len(pictures) // columns)
-    figure, axes = style.canvas(len(pictures), columns, height=0.5 + 2.6 * rows, title=title)
+    width = style.WIDTH / columns
+    tallest = max(level.shape[0] / level.shape[1] for level, *_ in pictures.values())
+    height = 0.5 + (0.6 + width * min(tallest, 1)) * rows
+    figure, axes = style.canvas(len(pictures), columns, height=height, title=title)
     colours = [np.array(to_rgb(colour)) for colour in (style.RED, style.BLUE)]
     for ax, (caption, (level, *maps)) in zip(axes, pictures.items(), strict=True):
         shown = np.repeat(0.35 + 0.65 * level[..., None] / 255, 3, axis=-1)
@@ -109,7 +112,7 @@ def marked_pictures(
             shown = (1 - share) * shown + share * colour
         ax.imshow(shown.clip(0, 1))
         ax.set(xticks=[], yticks=[])
-        ax.set_title(style.wrapped(caption, 0.95 * style.WIDTH / columns, 11), fontsize=11)
+        ax.set_title(style.wrapped(caption, 0.95 * width, 11), fontsize=11)
         ax.spines[:].set_visible(False)
     return figure
 
