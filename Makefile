@@ -4,7 +4,7 @@ SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
 # The notebooks whose runs are all on record, or that train nothing.
 ON_RECORD = data_exploration train train_with_validation train_with_augmentation train_with_rnns \
-	draw_a_digit results
+	sequences draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # The kernel is that of .venv, whatever others this machine has.
@@ -37,7 +37,7 @@ define execute
 	@echo "   rewritten where your numbers differ; 'git restore .' brings back the committed files."
 endef
 
-.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds benchmark-svm benchmark-images tensorboard clean
+.PHONY: help run long render record adopt app page app-picture test lint benchmark benchmark-folds benchmark-svm benchmark-images benchmark-finder tensorboard clean
 
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
@@ -54,6 +54,7 @@ help:
 	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
 	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
+	@echo "make benchmark-finder   train the network that finds digits (an hour or two; resumable), and count how it reads"
 	@echo "make tensorboard  show the training logs in a browser"
 	@echo "make clean        delete .venv, kept runs, unpacked data and caches"
 
@@ -126,6 +127,12 @@ benchmark-svm: .venv/study
 benchmark-images: .venv/study
 	@echo "== fitting support vector machines to more and more images, some minutes"
 	$(BIN)/python -m experiments.how_many_images --report results
+
+benchmark-finder: .venv/app
+	@echo "== training models/finder.pt on one thread: 50 minutes where bfloat16 is fast, otherwise 90;"
+	@echo "   then reading pages; interrupt it at any time, the same command goes on from there"
+	$(BIN)/python -m experiments.finder --report results/finder.csv
+	$(BIN)/python -m experiments.pages --choose results/finder_choices.csv --report docs/scenes.md
 
 tensorboard: .venv/study
 	@echo "== showing the logs in runs/"

@@ -39,11 +39,12 @@ def _add_read(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "read",
         help="read the digits in pictures",
-        description="Read a digit, or a number of several digits, in each picture. A line says "
+        description="Read the digits in each picture, line by line. A line says "
         "which, with the probability of each digit, or why there is none; ? stands for a piece "
-        "that is no digit.",
+        "that is no digit. A picture with several lines of digits gets as many lines.",
         epilog="The exit status is 1 if one of the pictures could not be read, and 2 if none could "
-        "be tried. Pictures are PNG, JPEG, WebP or GIF, of at most 8 MB and 25 million pixels.",
+        "be tried. Pictures are PNG, JPEG, WebP, GIF, BMP or TIFF, of at most 8 MB and 25 million "
+        "pixels.",
     )
     command.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file; - is the input")
     command.add_argument(
@@ -151,19 +152,27 @@ def _advice(file: str) -> str | None:
     return None
 
 
-def _text(answer: dict) -> str:
-    """The digits of an answer, with "?" for what is no digit."""
-    return "".join("?" if one["digit"] is None else str(one["digit"]) for one in answer["digits"])
+def _rows(answer: dict) -> list[list[dict]]:
+    """The digits of an answer, line by line; what is no digit at all is a line of its own."""
+    digits = answer["digits"]
+    rows = [[digits[one["place"]] for one in line["digits"]] for line in answer["lines"]]
+    return rows or [digits]
+
+
+def _text(row: list[dict]) -> str:
+    """The digits of a line, with "?" for what is no digit."""
+    return "".join("?" if one["digit"] is None else str(one["digit"]) for one in row)
 
 
 def _as_text(file: str, answer: dict) -> str:
     """Such as "number.png: 20?6 (over 99.9 %, 98.2 %, no digit that I know, 97.0 %)"."""
     if not answer.get("digits"):
         return f"{file}: {answer.get('error') or answer['reason']}"
-    certain = [
-        one["reason"] or _percent(one["probabilities"][one["digit"]]) for one in answer["digits"]
-    ]
-    return f"{file}: {_text(answer)} ({', '.join(certain)})"
+    lines = []
+    for row in _rows(answer):
+        certain = [one["reason"] or _percent(one["probabilities"][one["digit"]]) for one in row]
+        lines.append(f"{file}: {_text(row)} ({', '.join(certain)})")
+    return "\n".join(lines)
 
 
 def _percent(probability: float) -> str:
@@ -177,7 +186,7 @@ def _as_json(file: str, answer: dict) -> str:
     if "error" not in answer:
         digits = [{key: one[key] for key in one if key != "image"} for one in answer["digits"]]
         kept = {key: answer[key] for key in answer if key not in ("image", "models")}
-        answer = {"text": _text(answer)} | kept | {"digits": digits}
+        answer = {"text": "\n".join(map(_text, _rows(answer)))} | kept | {"digits": digits}
     return json.dumps({"file": file} | answer)
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from study import data, evaluation, weights
 from study.data import NO_DIGIT
-from study.reading.form import Prepared
-from study.reading.preparation import prepare_all
+from study.reading.finder import load_finder
+from study.reading.form import IMAGE_SIZE
+from study.reading.reader import SAVED, Digit, Reader, Reading, classifies
 from study.tables import NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -52,41 +53,48 @@ class Voter:
         return self.label() | {"digit": digit, "probabilities": _probabilities(logits)}
 
 
-class _Reader:
-    """Reads digits by a network, which sees each image of a picture once."""
+class _Classifier:
+    """Shows images to a network, each image of a picture once."""
 
     def __init__(self, network: torch.nn.Module):
-        self.network = network
-        self.seen: dict[bytes, torch.Tensor] = {}
+        self.classify = classifies(network)
+        self.seen: dict[bytes, np.ndarray] = {}
 
-    def logits(self, image: np.ndarray) -> torch.Tensor:
-        """Return those (1, 11) of an image, uint8 (28, 28)."""
-        key = image.tobytes()
-        if key not in self.seen:
-            # Like evaluation.predict, which takes a while to switch dropout off, as it is here.
-            with torch.inference_mode():
-                self.seen[key] = self.network(data.to_float(torch.from_numpy(image)[None]))
-        return self.seen[key]
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities (N, 11) of images, uint8 (N, 28, 28)."""
+        keys = [image.tobytes() for image in images]
+        new = {key: image for key, image in zip(keys, images, strict=True) if key not in self.seen}
+        if new:
+            self.seen |= zip(new, self.classify(np.stack(list(new.values()))), strict=True)
+        return np.stack([self.seen[key] for key in keys])
 
-    def is_digit(self, image: np.ndarray) -> float:
-        """Return how likely it is that an image shows a digit, 0 to 1."""
-        return 1 - evaluation.no_digit_probability(self.logits(image)).item()
 
-    def read(self, prepared: Prepared) -> dict:
-        """Return what one digit is read as, and its grounds."""
-        logits = self.logits(prepared.image)
-        closest = logits[0, :NO_DIGIT].argmax().item()
-        known = evaluation.no_digit_probability(logits).item() < evaluation.REFUSAL_THRESHOLD
-        probabilities = _probabilities(logits)
-        return {
-            "digit": closest if known else None,
-            "closest": closest,
-            "reason": None if known else "no digit that I know",
-            "probabilities": probabilities,
-            "score": probabilities[NO_DIGIT],
-            "box": [round(side, 4) for side in prepared.box],
-            "image": prepared.image.tolist(),
-        }
+def _entry(one: Digit) -> dict:
+    """What an answer says of one digit."""
+    probabilities = np.round(one.probabilities.astype(float), 5).tolist()
+    is_none = one.probabilities[NO_DIGIT] >= evaluation.REFUSAL_THRESHOLD
+    refused = "no digit that I know" if is_none else "not sure which digit"
+    return {
+        "digit": one.digit,
+        "closest": one.closest,
+        "reason": refused if one.digit is None else None,
+        "probabilities": probabilities,
+        "score": probabilities[NO_DIGIT],
+        "box": [round(side, 4) for side in one.prepared.box],
+        "image": one.prepared.image.tolist(),
+    }
+
+
+def _lines(reading: Reading) -> list[dict]:
+    """The lines of a reading: the text of each, its box, and its digits by their places."""
+    lines, place = [], itertools.count()
+    for line in reading.lines:
+        boxes = np.array([one.prepared.box for one in line])
+        sides = [*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]
+        digits = [{"digit": one.digit, "place": next(place)} for one in line]
+        text = "".join("?" if one.digit is None else str(one.digit) for one in line)
+        lines.append({"text": text, "box": [round(float(s), 4) for s in sides], "digits": digits})
+    return lines
 
 
 class Service:
@@ -100,13 +108,14 @@ class Service:
             and the training images are loaded when an explanation first needs them.
 
     Raises:
-        ModelFileError: the answering model cannot be loaded.
+        ModelFileError: the answering model, or the finder, cannot be loaded.
         DataError: MNIST cannot be loaded.
     """
 
     def __init__(self, root: Path = ROOT, votes: bool = True):
         self.root = root
         self.answering = _load(root, ANSWERING, (11,))
+        self.finder = load_finder(root / "models" / SAVED[0])
         self.voters = [self.answering]
         if votes:
             self.voters += _load_others(root)
@@ -139,23 +148,30 @@ class Service:
             explain: add pictures of the steps of the preparation and, for one digit, of the ink
                 that the answer depends on and of similar training images.
         """
-        reader = _Reader(self.answering.network)
-        whole, parts = prepare_all(picture, reader.is_digit)
-        one = None if whole.is_blank else reader.read(whole)
-        if len(parts) > 1:
-            digits = [reader.read(part) for part in parts]
-            if _is_number(one, digits):
-                steps = {"steps": _steps_of_number(parts)} if explain else {}
-                return self._answer(SEVERAL_DIGITS, digits, [], None) | steps
-        digits = [one] if one else []
-        given = self._votes(one, whole.image, votes) if one else []
-        verdict = {key: one[key] for key in NO_ANSWER} if one else NOTHING_DRAWN
-        answer = self._answer(verdict, digits, given, whole.image.tolist())
-        return answer | self._explanation(whole) if explain else answer
+        reading = Reader(self.finder, _Classifier(self.answering.network)).read(picture)
+        read = [one for line in reading.lines for one in line]
+        if not read and reading.refused:
+            read = [reading.refused]
+        digits, lines = [_entry(one) for one in read], _lines(reading)
+        if len(digits) > 1:
+            steps = {"steps": _steps_of_several(reading, read)} if explain else {}
+            return self._answer(SEVERAL_DIGITS, digits, lines, [], None) | steps
+        if not read:
+            steps = {"steps": [_step(*step) for step in reading.steps.items()]} if explain else {}
+            image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), int).tolist()
+            return self._answer(NOTHING_DRAWN, digits, lines, [], image) | steps
+        (one,), (entry,) = read, digits
+        given = self._votes(entry, one.prepared.image, votes)
+        verdict = {key: entry[key] for key in NO_ANSWER}
+        answer = self._answer(verdict, digits, lines, given, entry["image"])
+        return answer | self._explanation(reading, one) if explain else answer
 
-    def _answer(self, verdict: dict, digits: list, given: list, image: list | None) -> dict:
+    def _answer(
+        self, verdict: dict, digits: list, lines: list, given: list, image: list | None
+    ) -> dict:
         return verdict | {
             "digits": digits,
+            "lines": lines,
             "threshold": evaluation.REFUSAL_THRESHOLD,
             "model": self.answering.label(),
             "models": given,
@@ -169,12 +185,10 @@ class Service:
         given = [voter.vote(evaluation.predict(voter.network, images)) for voter in voters]
         return [self.answering.label() | answered, *given]
 
-    def _explanation(self, prepared: Prepared) -> dict:
-        """The steps of the preparation and, unless nothing is drawn, what the model looks at."""
-        steps = [_step(name, picture) for name, picture in prepared.steps.items()]
-        if prepared.is_blank:
-            return {"steps": steps}
-        image = torch.from_numpy(prepared.image)
+    def _explanation(self, reading: Reading, one: Digit) -> dict:
+        """The steps to one digit, and what the model looks at."""
+        steps = [_step(*step) for step in (reading.steps | one.prepared.steps).items()]
+        image = torch.from_numpy(one.prepared.image)
         shown = {"occlusion": self._occlusion(image), "neighbours": self._neighbours(image[None])}
         return {"steps": steps} | shown
 
@@ -238,20 +252,10 @@ def occlusion(network: torch.nn.Module, image: torch.Tensor) -> tuple[float, np.
     return float(probabilities[-1]), falls * (image.numpy() > 0)
 
 
-def _is_number(whole: dict | None, digits: list[dict]) -> bool:
-    """Whether a picture shows a number, by what it is read as in whole and in parts.
-
-    It does not where it is one digit as a whole, such as a 5 in two pieces, nor where more than
-    half of its parts are refused, as with words, a few of whose letters look like digits.
-    """
-    refused = sum(digit["digit"] is None for digit in digits)
-    return 2 * refused <= len(digits) and (whole is None or whole["digit"] is None)
-
-
-def _steps_of_number(parts: list[Prepared]) -> list[dict]:
-    """The steps to the ink of the line, which its digits share, and then each digit."""
-    line = itertools.takewhile(lambda step: step[0] != "cropped", parts[0].steps.items())
-    return [_step(*step) for step in line] + [_step("centred", part.image) for part in parts]
+def _steps_of_several(reading: Reading, read: list[Digit]) -> list[dict]:
+    """The steps that all digits share, and then each digit."""
+    shared = [_step(*step) for step in reading.steps.items()]
+    return shared + [_step("centred", one.prepared.image) for one in read]
 
 
 def _step(name: str, picture: np.ndarray) -> dict[str, str]:

@@ -7,6 +7,7 @@ its header, so that nothing harmful is ever decoded.
 import base64
 import io
 import json
+import math
 import re
 import warnings
 from urllib.parse import unquote_plus
@@ -16,12 +17,13 @@ import numpy as np
 from PIL import Image
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from study.reading.levels import WORK_SIZE, grey_levels
+from study.reading.levels import FULL_SIZE, grey_levels
 
 MAX_BYTES = 8 * 2**20
 MAX_PIXELS = 25_000_000  # twice what a phone usually takes; decoded, it needs up to 400 MB
-FORMATS = "PNG", "JPEG", "WEBP", "GIF"
-READ = "a PNG, JPEG, WebP or GIF"
+FORMATS = "PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"
+READ = "a PNG, JPEG, WebP, GIF, BMP or TIFF"
+TRANSPARENT_SIZE = 1500  # pixels, longer side; larger pictures with transparency are shrunk
 FIELD = "image"  # of a form, or of JSON
 # Types that say nothing about the content. The last one is what curl declares by itself.
 UNDECLARED = (
@@ -31,19 +33,20 @@ UNDECLARED = (
     "application/x-www-form-urlencoded",
 )
 TOO_LARGE = f"A picture may have at most {MAX_BYTES // 2**20} MB; this is more."
+RAW = {330, 33421, 50706}  # tags of a TIFF that is a camera's raw picture (SubIFDs, CFA, DNG)
+RAW_ADVICE = "This is a camera's raw picture. Export it as a JPEG and use that."
 # How files that are not read begin, and what to say about them.
 OTHERS = {
+    rb"II\*\0.{4}CR": RAW_ADVICE,
     rb"....ftyp.{0,40}?avi[fs]": "This is an AVIF picture. Save it as a PNG or JPEG and use that.",
     rb"....ftyp(hei|hev|mif1|msf1)": "This is a HEIC photo, as iPhones take them. Export it as a "
     "JPEG and use that; Settings > Camera > Formats > Most Compatible takes JPEGs from now on.",
     rb"(?i)[\xef\xbb\xbf\s]*<(svg|(\?xml|!--|!doctype svg).*?<svg)\b": "This is an SVG drawing, "
     "which has no pixels. Export it as a PNG and use that.",
     rb"%PDF": "This is a PDF. Save the page, or a screenshot of it, as a PNG and use that.",
-    rb"II\*\0|MM\0\*": "This is a TIFF or a camera's raw picture. Save it as a PNG or JPEG and "
-    "use that.",
-    rb"BM.{4}\0{4}": "This is a BMP picture. Save it as a PNG and use that.",
     rb"\xff\x0a|\0\0\0\x0c(JXL|jP) ": "This is a JPEG XL or JPEG 2000 picture. Save it as a PNG or "
     "an ordinary JPEG and use that.",
+    rb"P[1-7]\s": "This is a PBM, PGM or PPM picture. Save it as a PNG and use that.",
     # The first bytes of a PNG were chosen to show this.
     rb"\x89PNG(?!\r\n\x1a\n)": "The line ends of this PNG were changed on its way, as if it were "
     "text. With curl, send it by --data-binary or -F instead of -d.",
@@ -132,7 +135,7 @@ def read(content: bytes) -> np.ndarray:
     """Return the grey levels, uint8 (height, width), of a picture, or of its first frame.
 
     Raises:
-        BadRequest: the bytes are not a complete PNG, JPEG, WebP or GIF.
+        BadRequest: the bytes are not a complete picture of ``FORMATS``.
         RequestEntityTooLarge: it has more than ``MAX_BYTES`` or ``MAX_PIXELS``.
         UnsupportedMediaType: it is a picture of another kind.
     """
@@ -145,8 +148,12 @@ def read(content: bytes) -> np.ndarray:
             raise UnsupportedMediaType(advice)
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)  # reads only the header
+        if RAW & set(getattr(picture, "tag_v2", ())):
+            raise UnsupportedMediaType(RAW_ADVICE)
         if picture.width * picture.height <= MAX_PIXELS:
             return _levels(picture)
+    except UnsupportedMediaType:
+        raise
     except Image.DecompressionBombError:
         pass
     except Exception as error:
@@ -160,10 +167,9 @@ def read(content: bytes) -> np.ndarray:
 
 def _levels(picture: Image.Image) -> np.ndarray:
     """The grey levels of an opened picture, decoded at as little expense as its format allows."""
-    size = 2 * WORK_SIZE
-    picture.draft("L", (size, size))  # a JPEG can be decoded at a fraction of its size
-    factor = max(picture.size) // size
+    picture.draft("L", (FULL_SIZE // 2,) * 2)  # a JPEG's grey is decoded alone, if large at a half
+    factor = math.ceil(max(picture.size) / TRANSPARENT_SIZE)
     if factor > 1 and picture.has_transparency_data and not picture.mode.startswith("I"):
         # To lay it on paper at its full size takes ten times as much memory, and seconds.
         picture = picture.convert("RGBA").reduce(factor)
-    return grey_levels(picture)
+    return grey_levels(picture, FULL_SIZE)

@@ -19,7 +19,7 @@ from app.service import Service
 from study import data
 from study.drawing import scenes
 from study.files import write_between
-from study.reading.levels import grey_levels
+from study.reading.levels import FULL_SIZE, grey_levels
 
 ROOT = Path(__file__).parent.parent
 SEED = 1  # choices were made with seed 0, on training digits and hands
@@ -28,7 +28,7 @@ LARGE = "3000x4000 pixels"  # takes long: a fifth as many
 
 def read(service: Service, picture: Image.Image) -> list[int | None]:
     """The digits that the page reads in a picture, None where it refuses one."""
-    answer = service.answer(grey_levels(picture), votes=False)
+    answer = service.answer(grey_levels(picture, FULL_SIZE), votes=False)
     return [digit["digit"] for digit in answer["digits"]]
 
 

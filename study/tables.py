@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from network import Ensemble
-from rnns import RowReader
+from rnns import Transformer
 from study import statistics
 
 
@@ -40,7 +40,6 @@ NAMES = _Names(
     lstm_augmented="LSTM, augmented",
     bilstm_augmented="BiLSTM, augmented",
     attention="transformer",
-    best_reader="best recurrent model",
     svm="support vector machine",
 )
 # How a number of the results is written.
@@ -72,11 +71,11 @@ def read_answers(path: str | Path, labels: torch.Tensor) -> torch.Tensor:
 
 
 def family(model: nn.Module) -> str:
-    """Return "ensemble", "recurrent", "convolutional" or "other", by the layers of a network."""
-    recurrent = (nn.RNNBase, RowReader)
-    kinds = {"ensemble": Ensemble, "recurrent": recurrent, "convolutional": nn.Conv2d}
+    """Return "ensemble", "recurrent", "convolutional", "attention" or "fully connected"."""
+    kinds = {"ensemble": Ensemble, "recurrent": nn.RNNBase, "convolutional": nn.Conv2d}
+    kinds["attention"] = Transformer
     found = (name for name in kinds if any(isinstance(x, kinds[name]) for x in model.modules()))
-    return next(found, "other")
+    return next(found, "fully connected")
 
 
 def result_rows(

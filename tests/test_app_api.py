@@ -25,6 +25,7 @@ from app.service import (
     STEP,
     VOTERS,
     Service,
+    _entry,
     occlusion,
 )
 from asking import assert_refused, digit_of, encoded, post, writing_watched
@@ -34,6 +35,7 @@ from network import CNN
 from study import evaluation, weights
 from study.drawing import non_digits
 from study.reading import prepare
+from study.reading.reader import Digit
 from study.tables import NAMES
 
 MB = 2**20
@@ -234,7 +236,39 @@ def test_answer_to_several_digits_has_all_its_parts(client, digits):
         assert one["score"] == one["probabilities"][10] < answer["threshold"]
         assert np.array(one["image"]).shape == (28, 28)
     names = [step["name"] for step in answer["steps"]]
-    assert names == ["picture", "ink found", "centred", "centred", "centred"]
+    assert names == ["picture", "ink of digits", "middles of digits", *["centred"] * 3]
+
+
+def page_of(lines: list[np.ndarray]) -> Image.Image:
+    """Lines of images, (N, 28, 28), below each other on a white sheet, four times as large."""
+    rows = [Image.fromarray(side_by_side(images, 5)) for images in lines]
+    paper = Image.new("L", (max(row.width for row in rows), 44 * len(rows)), 255)
+    for place, row in enumerate(rows):
+        paper.paste(row, (0, 44 * place))
+    return paper.resize((4 * paper.width, 4 * paper.height), Image.Resampling.BICUBIC)
+
+
+def test_lines_are_read_from_the_top(client, digits):
+    images, labels = digits[1].images[:15].numpy(), digits[1].labels[:15].tolist()
+    answer = post(client, encoded(page_of(np.split(images, [4, 9])))).get_json()
+    wanted = [labels[:4], labels[4:9], labels[9:]]
+    read = [[one["digit"] for one in line["digits"]] for line in answer["lines"]]
+    assert read == wanted and read_digits(answer) == labels
+    assert [line["text"] for line in answer["lines"]] == ["".join(map(str, w)) for w in wanted]
+    places = [one["place"] for line in answer["lines"] for one in line["digits"]]
+    assert places == list(range(15))
+    for line in answer["lines"]:
+        boxes = np.array([answer["digits"][one["place"]]["box"] for one in line["digits"]])
+        assert line["box"] == [*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]
+        assert (np.diff(boxes[:, 0]) > 0).all()
+    tops = [line["box"][1] for line in answer["lines"]]
+    assert tops == sorted(tops)
+
+
+def test_no_line_where_there_is_no_digit(client):
+    for picture in (Image.new("L", (300, 200), 255), Image.fromarray(255 - hash_sign())):
+        answer = post(client, encoded(picture)).get_json()
+        assert answer["lines"] == [] and answer["digit"] is None
 
 
 def test_a_refused_piece_among_digits(client, digits):
@@ -244,6 +278,16 @@ def test_a_refused_piece_among_digits(client, digits):
     refused = answer["digits"][1]
     assert refused["reason"] == "no digit that I know" and refused["closest"] is not None
     assert refused["score"] >= answer["threshold"]
+
+
+@pytest.mark.parametrize(
+    ("none", "reason"), [(0.5, "no digit that I know"), (0.1, "not sure which digit")]
+)
+def test_a_refusal_says_whether_it_is_none_or_doubtful(digits, none, reason):
+    probabilities = np.zeros(11)
+    probabilities[[4, 9, 10]] = 0.5 * (1 - none), 0.5 * (1 - none), none
+    one = Digit(None, 4, probabilities, prepare(digits[1].images[4].numpy()), 0.9)
+    assert _entry(one)["reason"] == reason
 
 
 def test_letters_are_no_number(client):
@@ -275,7 +319,7 @@ def test_network_sees_each_image_once(service, digits):
     """What was scored to take a number apart is not evaluated again."""
     seen = []
     network = service.answering.network
-    hook = network.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].tolist()))
+    hook = network.register_forward_hook(lambda _, inputs, __: seen.extend(inputs[0].tolist()))
     for images in (digits[1].images[:1], digits[1].images[:4]):
         seen.clear()
         answer = service.answer(np.asarray(sheet(*images.numpy())), votes=False)
@@ -299,7 +343,7 @@ def linked(root: Path, replaced: dict[str, bytes | None]) -> Path:
     """A folder with models and data like the repository's, but for the files in ``replaced``."""
     (root / "models").mkdir()
     (root / "data").symlink_to(ROOT / "data")
-    for file in VOTERS:
+    for file in (*VOTERS, "finder"):
         path = root / "models" / f"{file}.pt"
         if file not in replaced:
             path.symlink_to(ROOT / "models" / path.name)
@@ -402,7 +446,7 @@ def test_the_answer_is_refused_from_one_half_and_votes_go_to_the_largest_output(
     logits = [0.0] * 3 + [3.0, 4.0, 3.0] + [0.0] * 4 + [none]
 
     def predict(network, image, **_):
-        return torch.tensor([logits])[:, : 11 if network in knows else 10]
+        return torch.tensor([logits] * len(image))[:, : 11 if network in knows else 10]
 
     knows = [voter.network for voter in service.voters[:2]]
     monkeypatch.setattr("app.service.evaluation.predict", predict)

@@ -13,8 +13,10 @@ from PIL import Image
 
 import page_picture
 from app.service import VOTERS
+from asking import encoded
 from browser import PHONE, STROKES, assert_boxes_hold_ink, draw, touch, wait_for
 from conftest import ROOT
+from experiments.scenes import side_by_side
 from study.tables import NAMES
 
 
@@ -122,11 +124,29 @@ def test_a_refused_piece_of_a_number(page):
     rails = [[[42, y], [58, y]] for y in (46, 54)]
     draw(page, [*seven, *posts, *rails, *three])
     wait_for(page, "This is 7?3")
-    assert page.locator("#detail").text_content() == "1 of 3 pieces is no digit that I know."
+    assert page.locator("#detail").text_content() == "1 of 3 pieces could not be read."
     refused = page.locator("#digits button").nth(1)
     assert refused.text_content() == "?no digit"
     refused.click()
     assert page.locator("#bars .first .label").text_content() == "no digit"
+
+
+def test_lines_of_digits_have_boxes_and_are_said(page, digits):
+    images = digits[1].images[:6].numpy()
+    rows = [side_by_side(images[:3], 5), side_by_side(images[3:], 5)]
+    width = max(row.shape[1] for row in rows)
+    sheet = np.vstack(
+        [np.pad(row, ((2, 2), (0, width - row.shape[1])), constant_values=255) for row in rows]
+    )
+    picture = Image.fromarray(sheet).resize((6 * width, 6 * len(sheet)), Image.Resampling.BICUBIC)
+    file = {"name": "page.png", "mimeType": "image/png", "buffer": encoded(picture)}
+    page.set_input_files("#file", file)
+    wait_for(page, "This is 721, 041")
+    assert page.locator("#digit").text_content() == "721\n041"
+    assert_boxes_hold_ink(page)
+    assert page.locator("#boxes div").count() == 6
+    captions = page.locator("#steps figcaption").all_text_contents()
+    assert "and for their middles" in captions
 
 
 def test_something_that_is_no_digit(page):

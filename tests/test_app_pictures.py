@@ -72,9 +72,12 @@ def test_a_large_photo_is_made_smaller(page, digits):
             };
         }"""
     )
-    choose(page, photo_of(digits))
+    choose(page, photo_of(digits, (4000, 3000)))
     wait_for(page, "This is a 7")
-    assert page.evaluate("window.sent") == [1024, 768]
+    assert page.evaluate("window.sent") == [3000, 2250]
+    choose(page, encoded(Image.new("L", (2048, 1024), 255)))  # no photo
+    wait_for(page, "No ink was found", "#detail")
+    assert page.evaluate("window.sent") == [1024, 512]
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,33 @@ def test_pictures_of_other_kinds_are_told_what_to_do(client, kind):
         assert name in message and "use that" in message
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+@pytest.mark.parametrize("file_format", ["BMP", "TIFF"])
+def test_pictures_of_scanners_and_paint_programs(client, seven, file_format, mode):
+    response = post(client, encoded(seven.convert(mode), file_format))
+    assert response.get_json()["digit"] == 7
+
+
+def test_tiff_of_16_bits_and_of_several_pages(client, seven):
+    deep = Image.fromarray(np.asarray(seven).astype(np.uint16) * 257)
+    assert post(client, encoded(deep, "TIFF")).get_json()["digit"] == 7
+    file = io.BytesIO()
+    blank = Image.new("L", (50, 50), 255)
+    seven.save(file, "TIFF", save_all=True, append_images=[blank], compression="tiff_lzw")
+    assert post(client, file.getvalue()).get_json()["digit"] == 7
+
+
+def test_raw_pictures_of_cameras_are_told_what_to_do(client, seven):
+    file = io.BytesIO()
+    seven.save(file, "TIFF", tiffinfo={50706: bytes([1, 4, 0, 0])})  # as a DNG has it
+    for content in (file.getvalue(), b"II*\0\x10\0\0\0CR\2\0" + bytes(99)):
+        response = post(client, content)
+        assert_refused(response, 415)
+        assert "raw picture" in response.get_json()["error"]
+
+
 def test_other_formats_of_pixels(client, seven):
-    for file_format in ("BMP", "TIFF", "JPEG2000"):
+    for file_format in ("JPEG2000", "PPM"):
         assert_refused(post(client, encoded(seven.convert("RGB"), file_format)), 415)
 
 
@@ -350,7 +375,7 @@ def test_mutated_images_never_crash(client, seven, data):
     file_format = data.draw(st.sampled_from(uploads.FORMATS))
     options = {"exif": Image.Exif()} if data.draw(st.booleans()) else {}
     modes = {"JPEG": ["L", "RGB", "CMYK"], "PNG": ["P", "RGBA"], "GIF": ["P"]}
-    modes["WEBP"] = ["RGB", "RGBA"]
+    modes |= {"WEBP": ["RGB", "RGBA"], "BMP": ["L", "RGB"], "TIFF": ["1", "L", "RGB"]}
     mode = data.draw(st.sampled_from(modes[file_format]))
     content = bytearray(encoded(seven.convert(mode), file_format, **options))
     for _ in range(data.draw(st.integers(1, 8))):

@@ -127,6 +127,19 @@ def test_a_piece_that_is_no_digit_is_a_question_mark(read, service, monkeypatch)
     assert json.loads(line)["text"] == "2?74"
 
 
+def test_a_line_for_each_line_of_digits(read, service, monkeypatch):
+    whole = service.answer(np.asarray(Image.open("number.webp").convert("L")), votes=False)
+    places = [{"digit": one["digit"], "place": i} for i, one in enumerate(whole["digits"])]
+    whole["lines"] = [{"digits": places[2:]}, {"digits": places[:2]}]
+    monkeypatch.setattr(service, "answer", lambda *_, **__: whole)
+    status, lines = read("number.webp")
+    assert status == 0 and len(lines) == 2
+    for line, text in zip(lines, ("74", "20"), strict=True):
+        assert re.fullmatch(rf"number\.webp: {text} \({PERCENT}, {PERCENT}\)", line)
+    _, [line] = read("--json", "number.webp")
+    assert json.loads(line)["text"] == "74\n20"
+
+
 def test_json_is_the_answer_of_the_api_without_its_images(read, client):
     status, lines = read("--json", "seven.png", "number.webp")
     for file, text, line in zip(("seven.png", "number.webp"), ("7", "2074"), lines, strict=True):

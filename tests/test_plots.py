@@ -81,6 +81,25 @@ def image_panels():
     )
 
 
+def marked_pictures():
+    level = RNG.uniform(0, 255, (40, 60))
+    maps = RNG.uniform(0, 1, (2, 40, 60))
+    pictures = {f"a photo of a sheet {number}, read as 123": (level, *maps) for number in range(7)}
+    yield plots.marked_pictures(pictures, LONG)
+    yield plots.marked_pictures({"one": (level.T, *maps.transpose(0, 2, 1))}, "One", columns=1)
+
+
+def finder_training():
+    shares = np.linspace(0.1, 0.95, 8)
+    columns = {
+        "pages": np.arange(1, 9) * 5000,
+        "overlap": shares,
+        "found": shares,
+        "false": 1 - shares,
+    }
+    yield plots.finder_training(pd.DataFrame(columns), LONG)
+
+
 def gallery():
     wrong = np.arange(40) % 3 == 0
     captions = [f"9\nnot {i % 10}" if wrong[i] else "7" for i in range(40)]
@@ -119,13 +138,6 @@ def hindsight():
     table["test_errors"] = RNG.integers(50, 90, len(table))
     yield plots.hindsight(table, 3, table[:2], loss, LONG, 10_000)
     yield plots.hindsight(table, 3, table[:0], loss, "No other seed", 10_000)
-
-
-def refusal():
-    shares = np.linspace(0, 0.1, 11)
-    curves = {kind: RNG.random(11) for kind in ("scribbles", "shapes", "letters", "clouds", "two")}
-    examples = {"digits refused": IMAGES[:12], "non-digits taken for digits": IMAGES[:4]}
-    return plots.refusal(curves, shares, 0.02, examples, LONG)
 
 
 def distance_histograms():
@@ -181,13 +193,14 @@ EXAMPLES = {
     "dots_by_row": dots_by_row,
     "error_by_size": error_by_size,
     "film_strip": film_strip,
+    "finder_training": finder_training,
     "forest": forest,
     "gallery": gallery,
     "hindsight": hindsight,
     "image_panels": image_panels,
     "ink_position": ink_position,
+    "marked_pictures": marked_pictures,
     "paired_dots": paired_dots,
-    "refusal": refusal,
     "row_reader": row_reader,
     "tensor_shapes": tensor_shapes,
     "waterfall": waterfall,

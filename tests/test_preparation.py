@@ -16,7 +16,6 @@ from sklearn.datasets import load_digits
 
 from app.service import ANSWERING
 from conftest import ROOT
-from experiments.scenes import side_by_side
 from study import evaluation, weights
 from study.data import NO_DIGIT
 from study.drawing import fonts, non_digits, scenes, strokes
@@ -24,7 +23,6 @@ from study.drawing.capture_defects import DEFECTS
 from study.reading import prepare
 from study.reading.form import prepare_untidied
 from study.reading.levels import WORK_SIZE
-from study.reading.preparation import prepare_all
 
 NUM_IMAGES = 1000  # of the test set, from its start; the notebook shows the table with more
 
@@ -289,73 +287,6 @@ def test_box_is_where_the_digit_is():
     picture[50:150, 300:320] = 0
     assert prepare(picture).box == pytest.approx((0.75, 0.25, 0.8, 0.75), abs=0.02)
     assert prepare(np.full((200, 400), 255, np.uint8)).box is None
-
-
-def test_numbers_are_taken_apart(digits):
-    images = digits[0].images[:90].numpy()
-    images = [image for image in images if ndimage.label(image > 60, np.ones((3, 3)))[1] == 1]
-    for length in range(1, 7):
-        for start in range(0, 60, 12):
-            given = images[start : start + length]
-            _, found = prepare_all(side_by_side(given, gap=4))
-            assert len(found) == length
-            for one, other in zip(found, given, strict=True):
-                assert overlap(one.image, other) > 0.8
-            assert [one.box[0] for one in found] == sorted(one.box[0] for one in found)
-
-
-def test_picture_of_one_digit_or_none(seven):
-    whole, (prepared,) = prepare_all(seven)
-    assert prepared is whole and (prepared.image == prepare(seven).image).all()
-    assert prepare_all(np.full((300, 300), 255, np.uint8))[1] == []
-    _, (tiny,) = prepare_all(np.pad(np.zeros((6, 2), np.uint8), 5, constant_values=255))
-    assert not tiny.is_blank
-
-
-def test_pieces_above_each_other_are_one_digit():
-    picture = np.full((120, 200), 255, np.uint8)
-    picture[20:28, 30:80] = picture[40:110, 30:38] = picture[102:110, 30:80] = 0
-    picture[20:110, 140:150] = 0
-    assert len(prepare_all(picture)[1]) == 2
-
-
-def test_what_is_no_digit_is_joined_or_cut():
-    def is_upright_line(image):
-        columns = np.flatnonzero((image > 60).any(0))
-        return float(np.ptp(columns) < 16)
-
-    touching = np.full((120, 200), 255, np.uint8)
-    touching[20:100, 50:60] = touching[20:100, 140:150] = touching[60:66, 50:150] = 0
-    assert len(prepare_all(touching)[1]) == 1
-    assert len(prepare_all(touching, is_upright_line)[1]) == 2
-
-    def is_wide(image):
-        return 1 - is_upright_line(image)
-
-    apart = np.full((120, 120), 255, np.uint8)
-    apart[20:100, 20:50] = apart[20:100, 65:95] = 0
-    assert len(prepare_all(apart)[1]) == 2
-    assert len(prepare_all(apart, is_wide)[1]) == 1
-
-
-def test_a_dot_is_not_cut():
-    """Though it is as wide as it is high, and no digit."""
-    picture = np.full((100, 100), 255, np.uint8)
-    picture[20:80, 20:26] = picture[50, 29] = 0
-    assert len(prepare_all(picture, lambda image: 0.1)[1]) == 2
-
-
-def test_what_is_dropped_from_one_digit_may_be_a_digit_of_a_number():
-    """A thin line beside a thick block has as little ink as a speck."""
-    picture = np.full((200, 200), 255, np.uint8)
-    picture[30:170, 30:110] = 0
-    alone = prepare(picture).image
-    picture[60:140, 150:153] = 0
-    whole, (block, line) = prepare_all(picture)
-    assert (whole.image == alone).all()
-    assert (block.image == alone).all() and not line.is_blank
-    assert block.steps["ink found"][100, 150] > 200 > whole.steps["ink found"][100, 150]
-    assert list(line.steps) == ["picture", "ink found", "cropped", "scaled", "centred"]
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -23,6 +23,7 @@ MODEL = ROOT / "models" / "robust_small.pt"
 SCRIPTS = (
     "app/static/board.js",
     "app/offline/preparation.js",
+    "app/offline/grouping.js",
     "app/offline/network.js",
     "app/offline/page.js",
 )

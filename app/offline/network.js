@@ -30,10 +30,10 @@ function halves(base64) {
   return numbers;
 }
 
-// Returns the probabilities of the ten digits and of "no digit" for a picture of 28x28 pixels, 0
-// for paper to 255 for ink.
+// Returns the probabilities of the ten digits and of "no digit" for an image of 28x28 levels, 0 for
+// paper to 255 for ink.
 function probabilitiesOf(image, model, layers) {
-  let values = topHat(image.data.map((level) => level / 255), model.window);
+  let values = topHat(image.map((level) => level / 255), model.window);
   values = values.map((value) => (value - model.mean) / model.deviation);
   let side = IMAGE_SIZE;
   layers.forEach((layer, index) => {
@@ -49,12 +49,24 @@ function probabilitiesOf(image, model, layers) {
 
 // What is brighter than its surroundings, stretched so that the brightest pixel is 1.
 function topHat(values, window) {
-  const square = (data) => maximumFilter(picture(IMAGE_SIZE, IMAGE_SIZE, data), window).data;
-  const eroded = square(values.map((value) => -value)).map((value) => -value);
-  const opened = square(eroded);
+  const eroded = maxima(values.map((value) => -value), window).map((value) => -value);
+  const opened = maxima(eroded, window);
   const ink = values.map((value, place) => value - opened[place]);
   const most = Math.max(...ink) + 1e-3;
   return ink.map((value) => value / most);
+}
+
+// The maximum of the square of pixels around each; `window`, its side, is odd.
+function maxima(values, window) {
+  const reach = window >> 1;
+  const along = (from, step, at) => from.map((_, place) => {
+    let most = -Infinity;
+    const low = Math.max(-reach, -at(place)), high = Math.min(reach, IMAGE_SIZE - 1 - at(place));
+    for (let i = low; i <= high; i += 1) most = Math.max(most, from[place + i * step]);
+    return most;
+  });
+  const rows = along(values, 1, (place) => place % IMAGE_SIZE);
+  return along(rows, IMAGE_SIZE, (place) => Math.floor(place / IMAGE_SIZE));
 }
 
 // `values` are square feature maps, one after the other.
@@ -83,12 +95,13 @@ function convolution(values, side, { inputs, outputs, size, padding, kernels, bi
 }
 
 function withMargins(values, side, count, margin) {
-  const maps = [];
-  for (let i = 0; i < count; i += 1) {
-    const map = picture(side, side, values.subarray(i * side * side, (i + 1) * side * side));
-    maps.push(...padded(map, margin).data);
+  const wide = side + 2 * margin;
+  const maps = new Float32Array(count * wide * wide);
+  for (let row = 0; row < count * side; row += 1) {
+    const map = Math.floor(row / side), y = row % side;
+    maps.set(values.subarray(row * side, (row + 1) * side), (map * wide + y + margin) * wide + margin);
   }
-  return Float32Array.from(maps);
+  return maps;
 }
 
 // The maximum of each 2x2 values; an odd last row and column are left out.

@@ -37,7 +37,7 @@ function replace({ lines = [], picture = null }) {
 }
 
 // Draws a line, or a dot where both ends are the same.
-function draw(from, to, width = byId("pen").value) {
+function draw(from, to, width = byId("pen").valueAsNumber) {
   const line = { from: { ...from }, to: { ...to }, width };
   content.lines.push(line);
   paint(line);
@@ -254,7 +254,9 @@ const notify = (sentence) => (byId("notice").textContent = sentence);
 
 function say(sign, verdict, detail) {
   byId("digit").textContent = sign;
-  byId("digit").style.setProperty("--length", String(sign).length);
+  const lines = String(sign).split("\n");
+  byId("digit").style.setProperty("--length", Math.max(...lines.map((line) => line.length)));
+  byId("digit").style.setProperty("--lines", lines.length);
   byId("verdict").textContent = verdict;
   byId("detail").textContent = detail;
   clearTimeout(speaking);

@@ -2,13 +2,17 @@
 
 const PAUSE = 120; // milliseconds the pen must rest before the drawing is sent
 const PATIENCE = 400; // milliseconds after which it is sent even if the pen keeps moving
-const LONGEST = 1024; // pixels of a photo's longer side; larger ones shrink before they are sent
+// Pixels of a picture's longer side; larger ones shrink before they are sent. In photos, digits may
+// be small; as a JPEG, a large one has a megabyte.
+const LONGEST = { "image/jpeg": 3000, other: 1024 };
 const BARS_TITLE = "Probability of each digit, and of none";
 const TEXT = "Only pictures are read: drop or paste one, or draw the digits.";
 const ADDRESS = "Addresses are not read: save the picture, or copy it, and drop or paste that.";
 const CAPTIONS = {
   "picture": "your picture, in grey",
   "ink found": "ink found",
+  "ink of digits": "what a network takes for the ink of digits",
+  "middles of digits": "and for their middles",
   "cropped": "cropped",
   "scaled": "scaled to 20 × 20",
   "centred": "centred by mass in 28 × 28",
@@ -64,18 +68,25 @@ async function pictureOf(file) {
     (length) => length / Math.max(bitmap.width, bitmap.height),
   );
   const placed = { left: (1 - width) / 2, top: (1 - height) / 2, width, height };
-  const picture = shrunk(bitmap);
+  const type = (await isJpeg(file)) ? "image/jpeg" : "image/png";
+  const picture = shrunk(bitmap, LONGEST[type] ?? LONGEST.other);
   bitmap.close();
   const sides = [placed.left, placed.top, width, height].map((share) => share * canvas.width);
   return {
     paint: () => paper.drawImage(picture, ...sides),
-    blob: isReadable() ? await asBlob(picture) : file,
+    blob: isReadable() ? await asBlob(picture, type) : file,
     placed,
   };
 }
 
-function shrunk(bitmap) {
-  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+// By its first bytes, whatever its name and declared type say.
+async function isJpeg(file) {
+  const start = new Uint8Array(await file.slice(0, 3).arrayBuffer());
+  return start.length === 3 && [0xff, 0xd8, 0xff].every((byte, place) => start[place] === byte);
+}
+
+function shrunk(bitmap, longest) {
+  const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
   const small = document.createElement("canvas");
   small.width = Math.max(1, Math.round(bitmap.width * scale));
   small.height = Math.max(1, Math.round(bitmap.height * scale));
@@ -83,7 +94,8 @@ function shrunk(bitmap) {
   return small;
 }
 
-const asBlob = (source) => new Promise((done) => source.toBlob(done, "image/png"));
+const asBlob = (source, type = "image/png") =>
+  new Promise((done) => source.toBlob(done, type, 0.92));
 
 byId("file").addEventListener("change", (event) => {
   if (event.target.files.length) take(event.target);
@@ -155,28 +167,38 @@ async function ask() {
 function show(answer) {
   const several = answer.digits.length > 1;
   document.body.classList.toggle("refused", answer.digit === null && !several);
-  say(signs(answer.digits) || "–", ...inWords(answer));
+  say(linesOf(answer).map(signs).join("\n") || "–", ...inWords(answer));
   showBars(answer.probabilities, answer.digit === null);
   showDigits(several ? answer.digits : []);
   byId("why").hidden = answer.digits.length === 0;
   if (answer.digits.length) showWhy(answer);
 }
 
+// The digits of an answer, line by line; what is no digit at all is a line of its own.
+function linesOf({ lines, digits }) {
+  const read = lines.map((line) => line.digits.map(({ place }) => digits[place]));
+  return read.length ? read : [digits];
+}
+
 const signs = (digits) => digits.map((one) => one.digit ?? "?").join("");
 
-function inWords({ digits }) {
+function inWords(answer) {
+  const { digits } = answer;
   if (digits.length === 0) return ["Nothing drawn", "No ink was found in the picture."];
-  if (digits.length > 1) return [`This is ${signs(digits)}`, certainty(digits)];
+  if (digits.length > 1) {
+    return [`This is ${linesOf(answer).map(signs).join(", ")}`, certainty(digits)];
+  }
   const [{ digit, closest, probabilities, score }] = digits;
-  if (digit !== null) return [`This is ${withArticle(digit)}`, `${percent(probabilities[digit])} sure`];
+  const closeness = `${percent(probabilities[closest])} sure`;
+  if (digit !== null) return [`This is ${withArticle(digit)}`, closeness];
+  if (score < answer.threshold) return ["Not sure which digit", `The closest is ${closest}, ${closeness}.`];
   return ["No digit that I know", `${percent(score)} sure. The closest digit is ${closest}.`];
 }
 
 function certainty(digits) {
   const refused = digits.filter((one) => one.digit === null).length;
   if (refused) {
-    const are = refused === 1 ? "is no digit" : "are no digits";
-    return `${refused} of ${digits.length} pieces ${are} that I know.`;
+    return `${refused} of ${digits.length} pieces could not be read.`;
   }
   const least = percent(Math.min(...digits.map((one) => one.probabilities[one.digit])));
   return `${digits.length} digits, each ${/^\d/.test(least) ? "at least " : ""}${least} sure`;
@@ -222,12 +244,13 @@ function showDigits(digits) {
   if (digits.length) choose(0);
 }
 
-function chip({ digit, probabilities }) {
+function chip({ digit, reason, probabilities }) {
+  const refused = reason === "not sure which digit" ? "not sure" : "no digit";
   return element(
     "button",
     { type: "button", className: digit === null ? "none" : "" },
     element("b", { textContent: digit ?? "?" }),
-    element("span", { textContent: digit === null ? "no digit" : percent(probabilities[digit]) }),
+    element("span", { textContent: digit === null ? refused : percent(probabilities[digit]) }),
   );
 }
 

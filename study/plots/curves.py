@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 
 from study.plots import style
-from study.plots.images import draw_images
 
 
 def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure:
@@ -20,28 +19,25 @@ def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure
     return figure
 
 
-def refusal(
-    curves: dict, digits_refused: np.ndarray, refused: float, examples: dict, title: str
-) -> plt.Figure:
-    """Draw what share of each kind of non-digit is refused (a curve each) at each rising share of
-    digits refused, the share ``refused`` at a threshold of 0.5, and ten examples (N, 28, 28) of
-    each name.
+def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
+    """Draw how well a finder does, by the pages that it has seen: columns ``pages``, ``overlap``,
+    ``found`` and ``false`` of ``experiments.finder``.
     """
-    heights = [4.3, 0.8 * len(examples)]
-    options = {"height": 0.6 + sum(heights), "height_ratios": heights}
-    figure, (ax, table) = style.canvas(2, 1, title=title, **options)
-    for (kind, values), look in zip(curves.items(), style.LOOKS, strict=False):
-        ax.plot(100 * digits_refused, 100 * values, label=kind, **look)
-    ax.axvline(100 * refused, color="black", lw=1.5, label="threshold 0.5")
-    lowest = 100 * min(values.min() for values in curves.values())
-    ax.set(xlabel="digits refused (%)", ylabel="non-digits refused (%)")
-    ax.set_ylim(max(0, 10 * np.floor(lowest / 10 - 1)), 101)  # below it, room for the legend
-    ax.set_xlim(0, 100 * digits_refused.max())
+    figure, (ax,) = style.canvas(height=4.2, title=title)
+    labels = {
+        "found": "digits found alone",
+        "overlap": "ink: common part of found and true",
+        "false": "false finds, per digit",
+    }
+    for (column, label), look, marker in zip(
+        labels.items(), style.LOOKS, style.MARKERS, strict=False
+    ):
+        ax.plot(history["pages"] / 1000, 100 * history[column], marker=marker, label=label, **look)
+    ax.set(
+        xlabel="crops of pages seen (thousands)", ylabel="share (%)", ylim=(0, 101), xlim=(0, None)
+    )
     ax.grid()
-    ax.legend(frameon=True, framealpha=1, edgecolor="white", ncols=2, loc="lower right")
-    draw_images(table, [images[:10] for images in examples.values()], limits=(0, 255))
-    labels = [style.wrapped(name, 1.3) for name in examples]
-    table.set_yticks(0.5 + 1.07 * np.arange(len(labels)), labels)
+    style.legend_below(figure)
     return figure
 
 

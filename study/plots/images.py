@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 
 from study.plots import style
 
@@ -86,6 +87,34 @@ def gallery(
         for values in (images, captions, framed if len(framed) else [False] * len(images))
     )
     return image_panels({title: rows}, captions=texts, framed=marks, columns=columns)
+
+
+def marked_pictures(
+    pictures: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, columns: int = 4
+) -> plt.Figure:
+    """Draw pictures under their captions, with maps in colour: ink in orange, middles in blue.
+
+    Args:
+        pictures: by caption, grey levels (height, width), 0 to 255, and two maps of the same shape,
+            0 to 1.
+        columns: pictures in a row.
+    """
+    rows = -(-len(pictures) // columns)
+    width = style.WIDTH / columns
+    tallest = max(level.shape[0] / level.shape[1] for level, *_ in pictures.values())
+    height = 0.5 + (0.6 + width * min(tallest, 1)) * rows
+    figure, axes = style.canvas(len(pictures), columns, height=height, title=title)
+    colours = [np.array(to_rgb(colour)) for colour in (style.RED, style.BLUE)]
+    for ax, (caption, (level, *maps)) in zip(axes, pictures.items(), strict=True):
+        shown = np.repeat(0.35 + 0.65 * level[..., None] / 255, 3, axis=-1)
+        for colour, share, strength in zip(colours, maps, (0.9, 0.6), strict=True):
+            share = strength * share[..., None]
+            shown = (1 - share) * shown + share * colour
+        ax.imshow(shown.clip(0, 1))
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(style.wrapped(caption, 0.95 * width, 11), fontsize=11)
+        ax.spines[:].set_visible(False)
+    return figure
 
 
 def film_strip(

@@ -99,8 +99,8 @@ def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
     """
     rows, least, most = np.arange(len(table)), table[table > 0].min(axis=None), table.max(axis=None)
     figure, (ax,) = style.canvas(height=1.5 + 0.32 * len(table), title=title)
-    ax.set(xscale="log", xlim=(least / 2, most * 1.8), ylim=(len(table) - 0.5, -1.2))
-    shown = table.clip(lower=least / 2)
+    ax.set(xscale="log", xlim=(least / 3, most * 1.8), ylim=(len(table) - 0.5, -1.2))
+    shown = table.clip(lower=least / 3)
     ax.hlines(rows, shown.min(axis=1), shown.max(axis=1), color="#bbbbbb", lw=3)
     place = {"textcoords": "offset points", "annotation_clip": False}
     tops = shown.iloc[0]

@@ -60,14 +60,20 @@ def prepare_untidied(picture: Image.Image | np.ndarray) -> np.ndarray:
     return formed(without_specks(ink_of(level))).image
 
 
-def formed(ink: np.ndarray) -> Prepared:
-    """Give ink, 0 to 1, (height, width), the form of MNIST's digits; the steps are those to it."""
+def formed(ink: np.ndarray, *, even_strokes: bool = True, by_mass: bool = True) -> Prepared:
+    """Give ink the form of MNIST's digits; the steps are those to it.
+
+    Args:
+        ink: 0 to 1, (height, width).
+        even_strokes: give the strokes MNIST's width.
+        by_mass: put the centre of mass in the middle; otherwise, that of the box.
+    """
     if not ink.any():
         return Prepared(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), {}, None)
     ((rows, columns),) = ndimage.find_objects((ink > 0.1).astype(int))
     cropped = ink[rows, columns]
-    scaled = _scaled(cropped)
-    shown = {"cropped": cropped, "scaled": scaled, "centred": _centred(scaled)}
+    scaled = _scaled(cropped, even_strokes)
+    shown = {"cropped": cropped, "scaled": scaled, "centred": _centred(scaled, by_mass)}
     steps = {name: as_picture(255 * step) for name, step in shown.items()}
     height, width = ink.shape
     box = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
@@ -79,8 +85,8 @@ def as_picture(levels: np.ndarray) -> np.ndarray:
     return levels.round().astype(np.uint8)
 
 
-def _scaled(ink: np.ndarray) -> np.ndarray:
-    """Scale to a longer side of 20 pixels, with strokes as wide as MNIST's.
+def _scaled(ink: np.ndarray, even_strokes: bool) -> np.ndarray:
+    """Scale to a longer side of 20 pixels, perhaps with strokes as wide as MNIST's.
 
     As with the originals of MNIST, the ink is first made black and white at a finer scale; pixels
     of the final size that it covers only in part become grey.
@@ -90,6 +96,8 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
     ink = Image.fromarray(ink)
     if factor >= 1:  # too coarse for black and white: its greys say more
         return np.asarray(ink.resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
+    if not even_strokes:
+        return np.asarray(ink.resize((width, height), Image.Resampling.BOX)).clip(0, 1)
     fine = ink.resize((FINE * width, FINE * height), Image.Resampling.BICUBIC)
     fine = np.pad(fine, FINE)  # room for wider strokes
     covered = fine > min(EDGE, 0.5 * fine.max())
@@ -101,9 +109,10 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(fine.astype(np.float32)).reduce(FINE))
 
 
-def _centred(ink: np.ndarray) -> np.ndarray:
-    """Move the centre of mass to the middle of 28x28, to the pixel, as far as there is room."""
-    wished = np.round((IMAGE_SIZE - 1) / 2 - np.array(ndimage.center_of_mass(ink))).astype(int)
+def _centred(ink: np.ndarray, by_mass: bool) -> np.ndarray:
+    """Move a centre to the middle of 28x28, to the pixel, as far as there is room."""
+    centre = ndimage.center_of_mass(ink) if by_mass else (np.array(ink.shape) - 1) / 2
+    wished = np.round((IMAGE_SIZE - 1) / 2 - np.array(centre)).astype(int)
     room = IMAGE_SIZE - np.array(ink.shape)
     corner = wished.clip(0, room)
     return np.pad(ink, np.stack([corner, room - corner], axis=1))

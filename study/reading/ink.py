@@ -87,21 +87,13 @@ def _paper(level: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(paper).resize(level.shape[::-1], Image.Resampling.BILINEAR))
 
 
-def without_specks(ink: np.ndarray, several: bool = False) -> np.ndarray:
-    """Drop separate pieces with little of the ink, and those as pale as a shadow.
-
-    Args:
-        ink: 0 to 1, (height, width).
-        several: it may be a number, in which a 1 has little of the ink: nothing high is a speck.
-    """
+def without_specks(ink: np.ndarray) -> np.ndarray:
+    """Drop separate pieces with little of the ink, 0 to 1, and those as pale as a shadow."""
     reach = 1 + max(ink.shape) // 80  # bridges the gaps in a faint line
     near = ndimage.maximum_filter(ink > STROKE, 2 * reach + 1)
     pieces, _ = ndimage.label(near)
     masses = np.bincount(pieces.ravel(), ink.ravel())
     kept = masses >= SPECK * masses.sum()
-    if several:
-        heights = [0] + [box[0].stop - box[0].start for box in ndimage.find_objects(pieces)]
-        kept |= np.array(heights) >= 0.5 * max(heights)
     kept &= np.bincount(pieces[ink >= PALE], minlength=len(kept)) > 0
     kept[0] = False  # the paper
     return ink * kept[pieces]

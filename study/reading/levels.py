@@ -4,14 +4,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 WORK_SIZE = 224  # pixels, longer side; larger pictures are shrunk before the ink is looked for
+FULL_SIZE = 4096  # pixels, longer side, of what the finder looks at
 LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink; with less, nothing is drawn
 EIGHT = np.ones((3, 3))  # a pixel and its neighbours
 
 
-def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
+def grey_levels(picture: Image.Image | np.ndarray, longest: int = WORK_SIZE) -> np.ndarray:
     """Return the grey levels, uint8 (height, width), of a picture, turned upright.
 
-    Its longer side shrinks to ``WORK_SIZE``, transparent parts become paper, and 16 bits become 8.
+    Its longer side shrinks to ``longest``, transparent parts become paper, and 16 bits become 8.
     """
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
@@ -26,7 +27,7 @@ def grey_levels(picture: Image.Image | np.ndarray) -> np.ndarray:
         paper = Image.new("RGBA", picture.size, "white" if ink < 128 else "black")
         picture = Image.alpha_composite(paper, picture)
     picture = picture.convert("L")
-    factor = max(picture.size) / WORK_SIZE
+    factor = max(picture.size) / longest
     if factor > 1:
         size = [max(1, round(side / factor)) for side in picture.size]
         picture = picture.resize(size, Image.Resampling.BOX)

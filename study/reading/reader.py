@@ -1,0 +1,334 @@
+"""A picture -> the digits in it, line by line: a network finds them, another classifies them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import nn
+
+from study.data import NO_DIGIT, to_float
+from study.evaluation import REFUSAL_THRESHOLD
+from study.weights import load_model
+
+from .finder import load_finder
+from .finds import CORE, STROKE, Find
+from .form import IMAGE_SIZE, Prepared, as_picture, formed
+from .ink import ink_of, ink_of_thumbnail, without_specks
+from .levels import EIGHT, FULL_SIZE, grey_levels
+from .lines import lines_of
+from .looks import Look, look
+from .paper import has_plain_border
+from .preparation import prepare
+from .refining import CERTAIN, Classify, Judged, judged, refined
+
+ROOT = Path(__file__).parents[2]
+SAVED = "finder.pt", "robust.pt"  # in models/
+TURNS_FROM = 4  # digits, in a line after the turn: with fewer, a picture is never turned
+TURNED_IF = 0.6  # mean rating: what reads better is not turned
+RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
+FEW = 3  # digits: smaller ones, of which there may be more, are too small for the rules
+NARROW = 0.2  # of the picture: a line through all of it is no digit
+APART = 1.5  # of a digit's height: what has no core, and is further from all digits, is none
+TURNED_WELL = 0.8  # mean rating: what reads worse after a turn is not turned, either
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What decides which finds are digits, chosen on pages by ``experiments.pages``.
+
+    Attributes:
+        refused: probability of "no digit" from which a find is refused.
+        doubted: probability of the digit below which it is refused, too.
+        weak: a refused find whose core is less probable is dropped.
+        faint: a find without a core is dropped unless its digit is as probable.
+        low, high: in median heights: finds out of this range are dropped.
+        most_refused: share of refused finds above which nothing is read.
+    """
+
+    refused: float = REFUSAL_THRESHOLD
+    doubted: float = 0.8
+    weak: float = 0.65
+    faint: float = 0.98
+    low: float = 0.2
+    high: float = 3.5
+    most_refused: float = 0.35
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One digit that was read.
+
+    Attributes:
+        digit: 0 to 9; None where it is refused.
+        closest: the most probable of the ten digits.
+        probabilities: of the ten digits and of "no digit", (11,).
+        prepared: as the classifier saw it; its box is that in the picture.
+        core: how sure the finder is that a digit stands there, 0 to 1; None if it was not asked.
+    """
+
+    digit: int | None
+    closest: int
+    probabilities: np.ndarray
+    prepared: Prepared
+    core: float | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows.
+
+    Attributes:
+        lines: of digits; the uppermost comes first, and each goes from left to right.
+        steps: name -> uint8 picture, in order: what led to the digits.
+        refused: the largest of what was found, if that is no digit and nothing else is read.
+        turns: quarter turns counterclockwise after which it was read; boxes are those before.
+    """
+
+    lines: list[list[Digit]]
+    steps: dict[str, np.ndarray]
+    refused: Digit | None = None
+    turns: int = 0
+
+    @property
+    def text(self) -> str:
+        """The digits, "?" for what is refused, a line of text for each line."""
+        rows = (("?" if d.digit is None else str(d.digit) for d in line) for line in self.lines)
+        return "\n".join("".join(row) for row in rows)
+
+
+def classifies(network: nn.Module) -> Classify:
+    """Return what shows images, uint8 (N, 28, 28), to a network with 11 logits in eval mode."""
+
+    def classify(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(to_float(torch.from_numpy(images))).softmax(1).numpy()
+
+    return classify
+
+
+class Reader:
+    """Reads pictures.
+
+    Args:
+        finder: a ``Finder`` in eval mode.
+        classify: from images, uint8 (N, 28, 28), to probabilities, (N, 11).
+        choices: what decides which finds are digits.
+    """
+
+    def __init__(self, finder: Callable, classify: Classify, choices: Choices | None = None):
+        self.finder, self.classify = finder, classify
+        self.choices = choices or Choices()
+
+    @classmethod
+    def saved(cls, root: Path) -> "Reader":
+        """Return one with the saved networks of a repository.
+
+        Raises:
+            ModelFileError: one of them cannot be loaded.
+        """
+        finder, classifier = (root / "models" / file for file in SAVED)
+        return cls(load_finder(finder), classifies(load_model(classifier)))
+
+    def read(self, picture: Image.Image | np.ndarray) -> Reading:
+        """Read a picture.
+
+        Args:
+            picture: a Pillow image of any mode, or uint8 grey levels (height, width); dark ink on
+                light paper, or light ink on dark paper.
+        """
+        level = grey_levels(picture, FULL_SIZE)
+        small = grey_levels(level)
+        plain = self._plain(small)
+        if plain is not None:
+            return plain
+        reading = self.reading(*self.seen(level))
+        if sum(map(len, reading.lines)) > FEW:
+            return reading
+        return self._with_rules(small, reading)
+
+    def _with_rules(self, small: np.ndarray, reading: Reading) -> Reading:
+        """Where the finder sees few digits, the rules of ``prepare`` have a say.
+
+        They alone decide on what is nothing at all and, where it is one digit or none, on clean
+        drawings. Where they certainly see another digit than the finder, none is read.
+        """
+        prepared = prepare(small)
+        steps = {name: prepared.steps[name] for name in prepared.steps if name in RULES}
+        if prepared.is_blank:
+            return Reading([], steps)
+        digit = self._by_rules(prepared)
+        certain = digit.digit is not None and digit.probabilities.max() >= CERTAIN
+        several = [one.digit for line in reading.lines for one in line]
+        if len(several) > 1:  # with a fold beside it, one is a digit
+            return Reading([[digit]], steps) if certain and digit.digit in several else reading
+        found = reading.lines[0][0] if reading.lines else reading.refused
+        sees = found.digit if found else None
+        is_drawing = has_plain_border(small.astype(np.float32))
+        if not is_drawing and certain and sees not in (None, digit.digit):
+            digit = replace(found, digit=None)
+        elif not is_drawing and not (certain and sees is None):
+            return reading if found else Reading([], steps, replace(digit, digit=None))
+        return Reading([], steps, digit) if digit.digit is None else Reading([[digit]], steps)
+
+    def _by_rules(self, prepared: Prepared) -> Digit:
+        """One digit that rules found: only "no digit" refuses it."""
+        (probabilities,) = self.classify(prepared.image[None])
+        closest = int(probabilities[:NO_DIGIT].argmax())
+        known = closest if probabilities[NO_DIGIT] < self.choices.refused else None
+        return Digit(known, closest, probabilities, prepared, None)
+
+    def _plain(self, small: np.ndarray) -> Reading | None:
+        """The short way: one connected piece on plain paper that is certainly a digit."""
+        if max(small.shape) < IMAGE_SIZE:
+            return self._thumbnail(small)
+        small = small.astype(np.float32)
+        if not has_plain_border(small):
+            return None
+        ink = without_specks(ink_of(small))
+        if ndimage.label(ink > STROKE, EIGHT)[1] != 1:
+            return None
+        digit, steps = self._formed(small, ink)
+        certain = digit.digit is not None and digit.probabilities.max() > CERTAIN
+        return Reading([[digit]], steps) if certain else None
+
+    def _thumbnail(self, level: np.ndarray) -> Reading:
+        """A picture no larger than MNIST's, which has no room for more than a digit."""
+        level = level.astype(np.float32)
+        ink = ink_of_thumbnail(level)
+        if not ink.any():
+            return Reading([], {"picture": as_picture(level), "ink found": as_picture(255 * ink)})
+        digit, steps = self._formed(level, ink)
+        if digit.digit is None:
+            return Reading([], steps, digit)
+        return Reading([[digit]], steps)
+
+    def _formed(self, level: np.ndarray, ink: np.ndarray) -> tuple[Digit, dict[str, np.ndarray]]:
+        """Ink as one digit, and the steps to it."""
+        prepared = formed(ink)
+        steps = {"picture": as_picture(level), "ink found": as_picture(255 * ink)}
+        return self._by_rules(prepared), steps | prepared.steps
+
+    def seen(
+        self, picture: Image.Image | np.ndarray
+    ) -> tuple[tuple[int, int], Look, list[Judged], int]:
+        """Look at a picture: its shape, the last look, what was found, and the quarter turns."""
+        level = grey_levels(picture, FULL_SIZE)
+        seen, digits = self._looked(level)
+        turns = 0
+        if len(digits) >= TURNS_FROM and _rating(digits) < TURNED_IF:
+            best = TURNED_WELL
+            for turn in (1, 2, 3):
+                other, found = self._looked(np.ascontiguousarray(np.rot90(level, turn)))
+                if _longest_line(other, found) >= TURNS_FROM and _rating(found) > best:
+                    best, turns, seen, digits = _rating(found), turn, other, found
+        return level.shape, seen, digits, turns
+
+    def _looked(self, level: np.ndarray) -> tuple[Look, list[Judged]]:
+        """The last look at a picture, and its finds."""
+        best = look(self.finder, level, self._is_good)
+        return best, refined(best.finds, self.classify)
+
+    def _is_good(self, seen: Look) -> bool:
+        return any(self._known(digit) for digit in judged(seen.finds, self.classify))
+
+    def _known(self, digit: Judged) -> bool:
+        least = self.choices.doubted if digit.find.core > CORE else self.choices.faint
+        return digit.best >= least and 1 - digit.score < self.choices.refused
+
+    def _kept(self, digits: Sequence[Judged]) -> list[Judged]:
+        """Without what is much lower or higher than most, and what neither network believes."""
+        known = [digit.find for digit in digits if self._known(digit)]
+        if not known:
+            return list(digits)
+        median = float(np.median([find.height for find in known]))
+        lowest, highest = self.choices.low * median, self.choices.high * median
+        certain = [find for find in known if find.core > CORE]
+        return [
+            digit
+            for digit in digits
+            if lowest <= digit.find.height <= highest
+            and (self._known(digit) or digit.find.core >= self.choices.weak)
+            and (digit.find.core > CORE or any(_beside(digit.find, one) for one in certain))
+        ]
+
+    def reading(
+        self, shape: tuple[int, int], seen: Look, digits: list[Judged], turns: int
+    ) -> Reading:
+        """Decide which finds are digits (see ``seen``), and put them into lines."""
+        kept = self._kept([digit for digit in digits if not _is_fold(digit.find, seen)])
+        refused = sum(not self._known(digit) for digit in kept)
+        nothing = refused > self.choices.most_refused * len(kept)
+        size = np.array(shape[:: -1 if turns % 2 == 0 else 1] * 2, float)
+        boxes = np.array([seen.box(digit.find) for digit in kept]).reshape(-1, 4)
+        shares = [_turned_back(box / size, turns) for box in boxes]
+        read = [self._digit(digit, share) for digit, share in zip(kept, shares, strict=True)]
+        maps = {"ink of digits": seen.ink, "middles of digits": seen.core}
+        steps = {"picture": seen.level} | {n: as_picture(255 * part) for n, part in maps.items()}
+        if nothing or not kept:
+            none = [one for one in read if one.digit is None]
+            largest = max(none, key=lambda one: one.prepared.image.sum(), default=None)
+            return Reading([], steps, largest, turns)
+        lines = [[read[i] for i in line] for line in lines_of(boxes)]
+        return Reading(lines, steps, None, turns)
+
+    def _digit(self, one: Judged, box: np.ndarray) -> Digit:
+        closest = int(one.probabilities[:NO_DIGIT].argmax())
+        known = closest if self._known(one) else None
+        prepared = replace(one.prepared, box=tuple(box.clip(0, 1).tolist()))
+        return Digit(known, closest, one.probabilities, prepared, one.find.core)
+
+
+@lru_cache(maxsize=1)
+def _saved() -> Reader:
+    return Reader.saved(ROOT)
+
+
+def read(picture: Image.Image | np.ndarray) -> list[list[Digit]]:
+    """Read a picture with the saved networks of this repository (see ``Reader.read``).
+
+    Returns:
+        Its lines from the top, each a list of digits from left to right; none if it shows no digit.
+
+    Raises:
+        ModelFileError: one of the networks cannot be loaded.
+    """
+    return _saved().read(picture).lines
+
+
+def _longest_line(seen: Look, digits: Sequence[Judged]) -> int:
+    """How many digits the longest line has; letters on their side stand below each other."""
+    boxes = np.array([seen.box(digit.find) for digit in digits]).reshape(-1, 4)
+    return max(map(len, lines_of(boxes)), default=0)
+
+
+def _is_fold(find: Find, seen: Look) -> bool:
+    """Whether a find is a narrow line from one side of the look to the other."""
+    (height, width), rim = seen.level.shape, 1 + 0.02 * max(seen.level.shape)
+    down = find.top <= rim and find.bottom >= height - rim and find.width < NARROW * width
+    across = find.left <= rim and find.right >= width - rim and find.height < NARROW * height
+    return down or across
+
+
+def _beside(find: Find, other: Find) -> bool:
+    """Whether a find may stand beside another in a line."""
+    gap = max(find.left, other.left) - min(find.right, other.right)
+    away = abs(find.top + find.bottom - other.top - other.bottom) / 2
+    return gap < APART * other.height and away < other.height / 2
+
+
+def _rating(digits: Sequence[Judged]) -> float:
+    """How well a picture reads: 1 if all of it is certainly digits."""
+    return float(np.mean([digit.best for digit in digits] or [0.0]))
+
+
+def _turned_back(box: np.ndarray, turns: int) -> np.ndarray:
+    """A box in shares of a picture, before its quarter turns counterclockwise."""
+    for _ in range(turns):
+        left, top, right, bottom = box
+        box = np.array([1 - bottom, left, 1 - top, right])
+    return box
