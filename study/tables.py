@@ -39,7 +39,7 @@ NAMES = _Names(
     gru_augmented="GRU, augmented",
     lstm_augmented="LSTM, augmented",
     bilstm_augmented="BiLSTM, augmented",
-    attention="transformer",
+    attention="transformer, augmented",
     svm="support vector machine",
 )
 # How a number of the results is written.

@@ -163,10 +163,8 @@ def test_models_are_as_good_as_the_study_promises(name, least):
 
 
 def test_five_seeds_reach_what_the_study_promises():
-    shown = re.search(
-        r"chosen settings, 5 seeds: ([\d.]+)%", printed("train_with_validation.ipynb")
-    )
-    assert float(shown[1]) >= 99.25
+    shown = re.search(r"chosen, 5 seeds: ([\d.]+) ± ", printed("train_with_validation.ipynb"))
+    assert float(shown[1]) <= 75  # of 10,000
 
 
 def mean_accuracy(name: str, seeds: int) -> float:

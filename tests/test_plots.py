@@ -117,7 +117,9 @@ def ink_position():
 def by_seed():
     table = pd.DataFrame(itertools.product(TWENTY, range(3)), columns=["step", "seed"])
     table["error"] = RNG.random(len(table))
-    return plots.by_seed(table, "step", "error", "error on 12000 images (%)", LONG)
+    yield plots.by_seed(table, "step", "error", "error on 12000 images (%)", LONG)
+    two = table[table["step"].isin(TWENTY[:2])]
+    yield plots.by_seed(two, "step", "error", "error (%)", "Two", joined="seed")
 
 
 def by_setting():

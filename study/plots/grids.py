@@ -41,9 +41,13 @@ def by_setting(
     return figure
 
 
-def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) -> plt.Figure:
+def by_seed(
+    runs: pd.DataFrame, group: str, value: str, label: str, title: str, joined: str | None = None
+) -> plt.Figure:
     """Draw the column ``value`` of each run as a point and the mean as a tick, a row for each
-    ``group``, on a logarithmic scale.
+    ``group``, on a logarithmic scale where values differ by more than half.
+
+    Runs with the same value in the column ``joined``, if any, are joined by a line that it names.
     """
     names = runs[group].unique()
     figure, (ax,) = style.canvas(height=1.6 + 0.5 * len(names), title=title)
@@ -53,8 +57,14 @@ def by_seed(runs: pd.DataFrame, group: str, value: str, label: str, title: str) 
         ax.scatter(seeds, [row] * len(seeds), s=60, color=style.BLUE, alpha=0.8, label="one seed")
         ax.scatter(seeds.mean(), row, **look)
     ax.set_yticks(range(len(names)), [style.wrapped(name, 2.5) for name in names])
-    ax.set(xlabel=f"{label}, log scale", xscale="log", ylim=(len(names) - 0.4, -0.6))
-    style.plain_ticks(ax.xaxis)
+    for name, pair in runs.groupby(joined) if joined else ():
+        ax.plot(pair[value], [list(names).index(one) for one in pair[group]], color="#999999", lw=1)
+        first = (pair[value].iloc[0], -0.2)
+        ax.annotate(str(name), first, ha="center", va="bottom", fontsize=11, color="#444444")
+    ax.set(xlabel=label, ylim=(len(names) - 0.4, -0.6))
+    if runs[value].max() > 1.5 * runs[value].min():
+        ax.set(xlabel=f"{label}, log scale", xscale="log")
+        style.plain_ticks(ax.xaxis)
     ax.grid(axis="x")
     style.legend_below(figure)
     return figure
