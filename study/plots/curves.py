@@ -26,15 +26,15 @@ def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
     figure, (ax,) = style.canvas(height=4.2, title=title)
     labels = {
         "found": "digits found alone",
-        "overlap": "ink: common part of found and true",
-        "false": "false finds, per digit",
+        "overlap": "ink: overlap of found and true",
+        "false": "false finds, per 100 digits",
     }
     for (column, label), look, marker in zip(
         labels.items(), style.LOOKS, style.MARKERS, strict=False
     ):
         ax.plot(history["pages"] / 1000, 100 * history[column], marker=marker, label=label, **look)
     ax.set(
-        xlabel="crops of pages seen (thousands)", ylabel="share (%)", ylim=(0, 101), xlim=(0, None)
+        xlabel="crops of pages seen (thousands)", ylabel="share (%)", ylim=(0, None), xlim=(0, None)
     )
     ax.grid()
     style.legend_below(figure)

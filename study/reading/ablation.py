@@ -12,7 +12,7 @@ from .levels import grey_levels
 INK = "find the ink"
 SCALE = "crop, and scale to 20 pixels"
 MASS = "centre by mass"
-STROKES = "even the strokes"
+STROKES = "equalise the strokes"
 STEPS = INK, SCALE, MASS, STROKES
 
 
