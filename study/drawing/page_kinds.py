@@ -61,7 +61,7 @@ def is_wrong(truth: str, text: str) -> bool:
 
 
 def distance(one: str, other: str) -> int:
-    """Count the insertions, deletions and changes that turn one text into the other (Levenshtein)."""
+    """Count the characters inserted, dropped or changed between two texts (Levenshtein)."""
     costs = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         before, costs[0] = costs[0], i

@@ -16,7 +16,7 @@ from scipy import ndimage
 from . import fonts, letters, non_digits, strokes
 from .sheet import log_uniform
 
-STEPS = 8  # of distance in a pixel
+STEPS = 8  # of distance per pixel
 MARGIN = 8  # pixels around a sprite's ink
 FINE = 64  # pixels: height at which MNIST's digits are kept
 LEAST_IMAGES = 60  # a writer with fewer is left out
@@ -130,7 +130,7 @@ class Writers:
         order = np.argsort(writers, kind="stable")
         people = np.split(order, np.flatnonzero(np.diff(writers[order])) + 1)
         people = [images for images in people if len(images) >= LEAST_IMAGES]
-        # Every so many of them: their numbers go with the group that they belong to.
+        # At regular steps: the writers' numbers go with the group that they belong to.
         self.people = people[:: max(1, len(people) // MOST_WRITERS)]
         self._sprites: dict[tuple, Sprite] = {}
 
