@@ -7,7 +7,7 @@ Run them from the root of the repository: `python -m app serve`, `python -m app 
 def create_app(service=None):
     """Return the Flask app: see ``app.routes.create_app``.
 
-    That is imported only now: it takes seconds, which `python -m app --help` should not.
+    It is imported only now: that takes seconds, which `python -m app --help` should not.
     """
     from app import routes
 

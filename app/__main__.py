@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1", "localhost", "::1"
-# Addresses that stand for all of this machine's, and one outside to find the nearest of them by.
+# Addresses that stand for all of this machine's, each with one outside to find the nearest by.
 EVERY = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}
 
 
@@ -39,14 +39,14 @@ def _add_read(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "read",
         help="read the digits in pictures",
-        description="Read the digits in each picture, line by line. A line says "
-        "which, with the probability of each digit, or why there is none; ? stands for a piece "
-        "that is no digit. A picture with several lines of digits gets as many lines.",
+        description="Read the digits in each picture and print them, with the probability of each, "
+        "or print why there are none; ? stands for a piece that is no digit. A picture with "
+        "several lines of digits gets as many lines of output.",
         epilog="The exit status is 1 if one of the pictures could not be read, and 2 if none could "
         "be tried. Pictures are PNG, JPEG, WebP, GIF, BMP or TIFF, of at most 8 MB and 25 million "
         "pixels.",
     )
-    command.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file; - is the input")
+    command.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or - for stdin")
     command.add_argument(
         "--json", action="store_true", help="write a JSON object on each line, as the API does"
     )
@@ -57,13 +57,13 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "serve",
         help="serve the page and its API",
-        description="Serve the draw-a-digit page and its API, by gunicorn where it is installed, "
-        "otherwise (on Windows) by Flask's own server. Ctrl-C stops it.",
+        description="Serve the draw-a-digit page and its API, with gunicorn where it is installed, "
+        "otherwise (on Windows) with Flask's own server. Ctrl-C stops it.",
     )
     command.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen at (default: %(default)s, this machine alone); there is no "
+        help="address to listen on (default: %(default)s, this machine alone); there is no "
         "password and no encryption",
     )
     command.add_argument("--port", default=8000, type=_port, help="(default: %(default)s)")
@@ -103,12 +103,12 @@ def read(options: argparse.Namespace) -> int:
 
 
 def _print(line: str) -> None:
-    """Print a line at once, or end the command where it cannot be written."""
+    """Print a line at once, or end the command if it cannot be written."""
     try:
         print(line, flush=True)
     except OSError as error:
         with suppress(OSError):
-            # Python will try again when it ends; this time, it is to succeed.
+            # Python will try again when it ends; this time, it must succeed.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # as when `head` has seen enough
             print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
@@ -116,7 +116,7 @@ def _print(line: str) -> None:
 
 
 def _answer(service, file: str) -> dict:
-    """The answer to a picture, or {"error": ...} if it is none."""
+    """Return the answer to a picture, or {"error": ...} if the file is not a picture."""
     from werkzeug.exceptions import HTTPException
 
     from app import uploads
@@ -139,33 +139,33 @@ def _content(file: str, most: int) -> bytes:
 
 
 def _advice(file: str) -> str | None:
-    """What to type in place of a folder, an address, or a pattern that the shell left as it is."""
+    """Return what to type in place of a folder, an address, or a pattern left by the shell."""
     if Path(file).is_dir():
         return f"This is a folder; give the pictures in it, such as {Path(file) / '*.png'}."
     if "://" in file:
-        return "Addresses are not read; save the picture, and give its file."
+        return "Addresses are not read; save the picture and give the file's name."
     if set(file) & set("*?[") and not Path(file).exists():
         return (
-            "No file has this name, and this shell does not replace it by those that match; in "
+            "No file has this name, and this shell does not replace it with those that match; in "
             f"PowerShell, type python -m app read (dir {file}).FullName"
         )
     return None
 
 
 def _rows(answer: dict) -> list[list[dict]]:
-    """The digits of an answer, line by line; what is no digit at all is a line of its own."""
+    """Return an answer's digits, line by line; without lines, what was found is one line."""
     digits = answer["digits"]
     rows = [[digits[one["place"]] for one in line["digits"]] for line in answer["lines"]]
     return rows or [digits]
 
 
 def _text(row: list[dict]) -> str:
-    """The digits of a line, with "?" for what is no digit."""
+    """Return the digits of a line, with "?" for what is no digit."""
     return "".join("?" if one["digit"] is None else str(one["digit"]) for one in row)
 
 
 def _as_text(file: str, answer: dict) -> str:
-    """Such as "number.png: 20?6 (over 99.9 %, 98.2 %, no digit that I know, 97.0 %)"."""
+    """Return "number.png: 20?6 (over 99.9 %, 98.2 %, no digit that I know, 97.0 %)", say."""
     if not answer.get("digits"):
         return f"{file}: {answer.get('error') or answer['reason']}"
     lines = []
@@ -176,13 +176,13 @@ def _as_text(file: str, answer: dict) -> str:
 
 
 def _percent(probability: float) -> str:
-    """Such as "98.2 %": none is 0 or 1, though it may be rounded to them."""
+    """Return "98.2 %", say: no probability is 0 or 1, though it may be rounded to them."""
     rounded = f"{100 * probability:.1f}"
     return {"100.0": "over 99.9", "0.0": "under 0.1"}.get(rounded, rounded) + " %"
 
 
 def _as_json(file: str, answer: dict) -> str:
-    """The answer without the networks' input and votes, which would fill the screen."""
+    """Return the answer without the networks' input and votes, which would fill the screen."""
     if "error" not in answer:
         digits = [{key: one[key] for key in one if key != "image"} for one in answer["digits"]]
         kept = {key: answer[key] for key in answer if key not in ("image", "models")}
@@ -201,8 +201,8 @@ def serve(options: argparse.Namespace) -> int:
     if not known:
         _print(f"   From another device, open this machine's address in place of {host}.")
     if options.host not in LOOPBACK:
-        _print("   Whoever reaches this address may ask; nothing is encrypted.")
-    # It takes the place of this process, which must not be that of a notebook.
+        _print("   Anyone who can reach this address can send pictures; nothing is encrypted.")
+    # gunicorn takes the place of this process, which must not be that of a notebook.
     if sys.platform != "win32" and not hasattr(sys, "ps1") and find_spec("gunicorn"):
         config = Path(__file__).resolve().with_name("gunicorn.conf.py")
         command = [sys.executable, "-m", "gunicorn", "--config", str(config)]
@@ -217,7 +217,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _nearest(host: str) -> str | None:
-    """The address at which others reach this machine; None if it is in no network."""
+    """Return the address at which others reach this machine; None if it is in no network."""
     family, outside = EVERY[host]
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((outside, 9))  # chooses an address, and sends nothing

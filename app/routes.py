@@ -22,10 +22,10 @@ DRAINED = 64 * 2**20  # bytes of an oversized body that are read and dropped
 
 
 def create_app(service: Service | None = None) -> Flask:
-    """Return the app with its models loaded, and limit PyTorch to one thread a prediction.
+    """Return the app with its models loaded, and limit PyTorch to one thread per prediction.
 
     Args:
-        service: what answers; by default, one with the saved models of this repository.
+        service: gives the answers; by default, one with the saved models of this repository.
 
     Raises:
         ModelFileError: the answering model cannot be loaded.
@@ -53,7 +53,7 @@ def create_app(service: Service | None = None) -> Flask:
     @app.post("/api/predict")
     def predict() -> dict:
         if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            abort(403, "A browser may only ask from the page of this server.")
+            abort(403, "A browser may send requests only from this server's own page.")
         content = uploads.received(request)
         votes, explain = _choice("votes", "1"), _choice("explain", "0")
         return service.answer(uploads.read(content), votes=votes, explain=explain)

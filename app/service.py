@@ -43,7 +43,7 @@ class Voter:
     version: str
 
     def label(self) -> dict[str, str]:
-        """Return what an answer calls the model by."""
+        """Return what an answer calls the model."""
         return {"name": NAMES[self.file], "file": self.file, "version": self.version}
 
     def vote(self, logits: torch.Tensor) -> dict:
@@ -54,7 +54,7 @@ class Voter:
 
 
 class _Classifier:
-    """Shows images to a network, each image of a picture once."""
+    """Show images to a network, each image of a picture once."""
 
     def __init__(self, network: torch.nn.Module):
         self.classify = classifies(network)
@@ -70,7 +70,7 @@ class _Classifier:
 
 
 def _entry(one: Digit) -> dict:
-    """What an answer says of one digit."""
+    """Return what an answer says about one digit."""
     probabilities = np.round(one.probabilities.astype(float), 5).tolist()
     is_none = one.probabilities[NO_DIGIT] >= evaluation.REFUSAL_THRESHOLD
     refused = "no digit that I know" if is_none else "not sure which digit"
@@ -86,7 +86,7 @@ def _entry(one: Digit) -> dict:
 
 
 def _lines(reading: Reading) -> list[dict]:
-    """The lines of a reading: the text of each, its box, and its digits by their places."""
+    """Return the lines of a reading: the text of each, its box, and its digits by their places."""
     lines, place = [], itertools.count()
     for line in reading.lines:
         boxes = np.array([one.prepared.box for one in line])
@@ -104,7 +104,7 @@ class Service:
 
     Args:
         root: the folder with ``models/`` and ``data/``.
-        votes: load the other voters and the training images now. Without, no other model votes,
+        votes: load the other voters and the training images now. Otherwise, no other model votes,
             and the training images are loaded when an explanation first needs them.
 
     Raises:
@@ -123,7 +123,7 @@ class Service:
 
     @cached_property
     def gallery(self) -> tuple[data.Digits, torch.Tensor]:
-        """Training images, and their features."""
+        """Return training images and their features."""
         digits = data.load(self.root / "data")[0][:NUM_GALLERY]
         return digits, self._features(digits.images)
 
@@ -179,21 +179,21 @@ class Service:
         }
 
     def _votes(self, one: dict, image: np.ndarray, others: bool) -> list[dict]:
-        """What the answering model, and perhaps the other voters, say of one digit."""
+        """Return what the answering model, and perhaps the other voters, say about one digit."""
         answered = {key: one[key] for key in ("digit", "probabilities")}
         voters, images = self.voters[1:] if others else [], torch.from_numpy(image)[None]
         given = [voter.vote(evaluation.predict(voter.network, images)) for voter in voters]
         return [self.answering.label() | answered, *given]
 
     def _explanation(self, reading: Reading, one: Digit) -> dict:
-        """The steps to one digit, and what the model looks at."""
+        """Return the steps to one digit, and what the model looks at."""
         steps = [_step(*step) for step in (reading.steps | one.prepared.steps).items()]
         image = torch.from_numpy(one.prepared.image)
         shown = {"occlusion": self._occlusion(image), "neighbours": self._neighbours(image[None])}
         return {"steps": steps} | shown
 
     def _occlusion(self, image: torch.Tensor) -> dict:
-        """What the answer depends on: the ink in grey, and more orange the more it matters."""
+        """Return what the answer depends on: grey ink, the more orange the more it matters."""
         probability, falls = occlusion(self.answering.network, image)
         share = falls[..., None]
         colours = ((1 - share) * GREY + share * ORANGE) * (image.numpy()[..., None] / 255)
@@ -201,7 +201,7 @@ class Service:
         return {"picture": picture, "lowest": round(float(probability - falls.max()), 5)}
 
     def _neighbours(self, image: torch.Tensor) -> list[dict]:
-        """The training images whose features have the largest cosine similarity to the image's."""
+        """Return the training images whose features are most similar (cosine) to the image's."""
         digits, features = self.gallery
         similarity = features @ self._features(image)[0]
         return [
@@ -214,7 +214,7 @@ class Service:
         ]
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
-        """The features of images, scaled to length 1."""
+        """Return the features of images, scaled to length 1."""
         features = evaluation.predict(self.answering.network, images, method="features")
         return torch.nn.functional.normalize(features)
 
@@ -222,7 +222,7 @@ class Service:
 def occlusion(network: torch.nn.Module, image: torch.Tensor) -> tuple[float, np.ndarray]:
     """Return how probable a network's answer is, and how far that falls where ink is hidden.
 
-    A square of paper hides each part of the image in turn, and the network is asked again
+    A square of paper hides each part of the image in turn, and the network classifies it again
     (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901).
 
     Args:
@@ -253,7 +253,7 @@ def occlusion(network: torch.nn.Module, image: torch.Tensor) -> tuple[float, np.
 
 
 def _steps_of_several(reading: Reading, read: list[Digit]) -> list[dict]:
-    """The steps that all digits share, and then each digit."""
+    """Return the steps that all digits share, and then each digit."""
     shared = [_step(*step) for step in reading.steps.items()]
     return shared + [_step("centred", one.prepared.image) for one in read]
 
@@ -263,7 +263,7 @@ def _step(name: str, picture: np.ndarray) -> dict[str, str]:
 
 
 def _load_others(root: Path) -> list[Voter]:
-    """Load the voters but for the answering model; leave out those that cannot be loaded."""
+    """Load all voters but the answering model; leave out those that cannot be loaded."""
     loaded = []
     for file in VOTERS[1:]:
         try:
@@ -274,7 +274,7 @@ def _load_others(root: Path) -> list[Voter]:
 
 
 def _load(root: Path, file: str, outputs: tuple[int, ...]) -> Voter:
-    """Load a model that may have one of these numbers of outputs."""
+    """Load a model that must have one of these numbers of outputs."""
     path = root / "models" / f"{file}.pt"
     network = weights.load_model(path)
     logits = evaluation.predict(network, torch.zeros(1, 28, 28, dtype=torch.uint8))
@@ -288,12 +288,12 @@ def _load(root: Path, file: str, outputs: tuple[int, ...]) -> Voter:
 
 
 def _probabilities(logits: torch.Tensor) -> list[float]:
-    """The probabilities of logits (1, K), to five digits."""
+    """Return the probabilities of logits (1, K), to five decimal places."""
     return np.round(logits.softmax(1)[0].double().numpy(), 5).tolist()
 
 
 def _as_png(picture: np.ndarray) -> str:
-    """A uint8 picture, grey or RGB, as a PNG in a data URL, for an <img>."""
+    """Return a uint8 picture, grey or RGB, as a PNG in a data URL, for an <img>."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -25,14 +25,14 @@ FORMATS = "PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"
 READ = "a PNG, JPEG, WebP, GIF, BMP or TIFF"
 TRANSPARENT_SIZE = 1500  # pixels, longer side; larger pictures with transparency are shrunk
 FIELD = "image"  # of a form, or of JSON
-# Types that say nothing about the content. The last one is what curl declares by itself.
+# Types that say nothing about the content. The last one is what curl declares by default.
 UNDECLARED = (
     "",
     "application/octet-stream",
     "binary/octet-stream",
     "application/x-www-form-urlencoded",
 )
-TOO_LARGE = f"A picture may have at most {MAX_BYTES // 2**20} MB; this is more."
+TOO_LARGE = f"A picture may have at most {MAX_BYTES // 2**20} MB; this one has more."
 RAW = {330, 33421, 50706}  # tags of a TIFF that is a camera's raw picture (SubIFDs, CFA, DNG)
 RAW_ADVICE = "This is a camera's raw picture. Export it as a JPEG and use that."
 # How files that are not read begin, and what to say about them.
@@ -48,8 +48,8 @@ OTHERS = {
     "an ordinary JPEG and use that.",
     rb"P[1-7]\s": "This is a PBM, PGM or PPM picture. Save it as a PNG and use that.",
     # The first bytes of a PNG were chosen to show this.
-    rb"\x89PNG(?!\r\n\x1a\n)": "The line ends of this PNG were changed on its way, as if it were "
-    "text. With curl, send it by --data-binary or -F instead of -d.",
+    rb"\x89PNG(?!\r\n\x1a\n)": "The line endings of this PNG were changed on the way, as if it "
+    "were text. With curl, send it with --data-binary or -F instead of -d.",
 }
 
 # Pillow warns above this number, and refuses above twice as many; `read` refuses all of them.
@@ -71,7 +71,7 @@ def received(request: Request) -> bytes:
 
     Raises:
         BadRequest: there is no such field, or what it holds is not base64.
-        UnsupportedMediaType: the body is declared as something that is no picture.
+        UnsupportedMediaType: the body is declared as something other than a picture.
         RequestEntityTooLarge: the body is larger than Flask's ``MAX_CONTENT_LENGTH``.
     """
     body = request.get_data()  # all of it: what is left unread would be taken for the next request
@@ -81,7 +81,7 @@ def received(request: Request) -> bytes:
     if not declared and request.mimetype not in UNDECLARED:
         raise UnsupportedMediaType(
             f"{request.mimetype} is not a type of picture. Send {READ} as it is (Content-Type: "
-            "image/png, for instance), in a form (multipart/form-data), or in base64 in JSON "
+            "image/png, for instance), in a form (multipart/form-data), or as base64 in JSON "
             "(application/json)."
         )
     if request.is_json or body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
@@ -94,7 +94,7 @@ def received(request: Request) -> bytes:
 
 
 def _from_form(request: Request) -> bytes:
-    """The file, or the base64, in the field "image" of a multipart form."""
+    """Return the file, or the base64, in the field "image" of a multipart form."""
     try:
         files, texts = request.files.getlist(FIELD), request.form.getlist(FIELD)
     except RequestEntityTooLarge as error:  # the body is not: it has been read
@@ -114,7 +114,7 @@ def _from_json(body: bytes) -> bytes:
     except (LookupError, RecursionError, TypeError, ValueError):
         text = None
     if not isinstance(text, str):
-        raise BadRequest(f'The JSON must be such as {{"{FIELD}": "<base64 of {READ}>"}}.')
+        raise BadRequest(f'The JSON must look like {{"{FIELD}": "<base64 of {READ}>"}}.')
     return _from_base64(text)
 
 
@@ -126,8 +126,8 @@ def _from_base64(text: str) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
         raise BadRequest(
-            f'The text in "{FIELD}" is not valid base64. Neither names nor addresses of files are '
-            f'read; with curl, send a file by "-F {FIELD}=@FILE".'
+            f'The text in "{FIELD}" is not valid base64. Names and addresses of files are not '
+            f'read; with curl, send a file with "-F {FIELD}=@FILE".'
         ) from error
 
 
@@ -166,10 +166,10 @@ def read(content: bytes) -> np.ndarray:
 
 
 def _levels(picture: Image.Image) -> np.ndarray:
-    """The grey levels of an opened picture, decoded at as little expense as its format allows."""
-    picture.draft("L", (FULL_SIZE // 2,) * 2)  # a JPEG's grey is decoded alone, if large at a half
+    """Return the grey levels of an opened picture, decoded as cheaply as its format allows."""
+    picture.draft("L", (FULL_SIZE // 2,) * 2)  # decodes only a JPEG's grey, at half size if large
     factor = math.ceil(max(picture.size) / TRANSPARENT_SIZE)
     if factor > 1 and picture.has_transparency_data and not picture.mode.startswith("I"):
-        # To lay it on paper at its full size takes ten times as much memory, and seconds.
+        # Laying it on paper at its full size takes ten times as much memory, and seconds.
         picture = picture.convert("RGBA").reduce(factor)
     return grey_levels(picture, FULL_SIZE)

@@ -2,11 +2,11 @@
 
     python -m experiments.adopt
 
-A run on record counts as long as the code that its training passes through has the hash that its
-line says. After an edit, such as a renamed variable, this trains short runs with the code of the
-commit that put the lines on record (in a git worktree) and with today's, on this machine: one for
-each network and each set of settings on record. If all weights agree to the last bit, the lines get
-today's hash. Otherwise nothing is written: train again (``make run``, ``make long``).
+A run on record counts as long as the code that its training passes through has the hash given in
+its line. After an edit, such as a renamed variable, this script trains short runs with the code of
+the commit that put the lines on record (in a git worktree) and with today's code, on this machine:
+one for each network and each set of settings on record. If all weights agree to the last bit, the
+lines get today's hash. Otherwise nothing is written: train again (``make run``, ``make long``).
 """
 
 import json
@@ -21,7 +21,7 @@ from study import record
 from study.code_hash import ROOT
 from study.record import Line
 
-# Run in the root of a tree: prints, for each run, the hash of its code and a digest of its weights
+# Run in the root of a tree. It prints the hash of the code of each run, and a digest of its weights
 # after a short training.
 SHORT_RUNS = """
 import dataclasses, importlib, json, pathlib, sys
@@ -49,7 +49,7 @@ Kind = tuple[str, str, str]  # study, code, and settings
 
 
 def main() -> None:
-    """Adopt the lines whose code is not today's.
+    """Adopt the lines whose code differs from today's.
 
     Raises:
         SystemExit: weights differ, or no commit has the code of the lines; the message says which.
@@ -83,7 +83,7 @@ def record_files() -> list[Path]:
 
 
 def _kind(study: str, line: Line) -> Kind:
-    """Return what runs have in common that take the same path through the code."""
+    """Return what is common to all runs that take the same path through the code."""
     numbers = ("lr", "num_epochs", "seed")
     settings = {name: value for name, value in line.settings.items() if name not in numbers}
     told = [line.network, settings, "valid_loss" in line.result]

@@ -3,9 +3,9 @@
 Each trial is trained on four fifths of the 60,000 training images, with one seed and to its last
 epoch, and classifies the fifth that it has not seen. Over five folds, every training image is
 classified by a network not trained on it, and two trials are compared on 60,000 images. A trial
-that is behind after two folds is not worth the other three. The test set is not read.
+that is behind after two folds is not worth the other three. The test set is not used.
 
-It takes hours. Every training is kept in ``runs/cross_validation``, so it can be interrupted.
+It takes hours. Every run is kept in ``runs/cross_validation``, so the script can be interrupted.
 
     python -m experiments.cross_validation [TRIAL ...] --report FOLDER [--folds 0 1]
 """
@@ -43,8 +43,8 @@ class Trial:
         settings: by name; the network by the name of its class.
         teachers: trials whose networks, trained on the same four fifths, label the images anew.
         judges: trials, run before, whose unanimous answers make a label suspect. Such images are
-            left out of the training, but still classified. Every network that judges a training
-            image was itself trained on the images classified afterwards: a leak, if a small one.
+            left out of training, but still classified. Every network that judges a training image
+            was itself trained on the images classified afterwards: a leak, if a small one.
     """
 
     settings: dict
@@ -53,7 +53,7 @@ class Trial:
 
 
 SETTINGS = {"network": "DeepCNN", "lr": 0.003, "batch_size": 128, "weight_decay": 0.01}
-# A strength multiplies 10 degrees of rotation and what goes with them; from 1 on there is more.
+# A strength multiplies 10 degrees of rotation and what goes with it; from 1 on, more is added.
 HALF = {"rotation": 5, "scale": 0.05, "shear": 2.5, "shift": 1.4, "elastic": 0.0}
 ONE = {"rotation": 10, "scale": 0.1, "shear": 5, "shift": 2.8, "elastic": 0.5}
 MORE = {"rotation": 15, "scale": 0.15, "shear": 8, "shift": 2.8, "elastic": 0.8}
@@ -81,10 +81,10 @@ TRIALS = {
 
 @cache
 def folds(split: str, num_images: int) -> tuple[data.Digits, list[tuple[np.ndarray, np.ndarray]]]:
-    """Return the training images and, of each fold, the indices to train on and to classify.
+    """Return the training images and, for each fold, the indices to train on and to classify.
 
     Args:
-        split: "random", stratified by class; or "by writer", where nobody's digits are on both
+        split: "random", stratified by class; or "by writer", where no writer's digits are on both
             sides, and the classes keep their shares only roughly.
     """
     digits = data.load(ROOT / "data")[0][:num_images]
@@ -110,12 +110,12 @@ class Job:
     left_out: tuple[int, ...] = ()  # images whose labels are suspect
 
     def settings(self) -> dict:
-        """Return the settings of the trial, as they are trained and written to the table."""
+        """Return the settings of the trial, as used in training and written to the table."""
         changed = {} if self.epochs is None else {"num_epochs": self.epochs}
         return TRIALS[self.trial].settings | changed
 
     def train(self) -> pd.Series:
-        """Train on four fifths of the images, unless that was done; return the run."""
+        """Train on four fifths of the images, unless this has been done; return the run."""
         digits, all_folds = folds(self.split, self.num_images)
         part = digits[np.setdiff1d(all_folds[self.fold][0], self.left_out)]
         settings, teachers = self.settings(), TRIALS[self.trial].teachers
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("random", "by writer"), default="random")
     parser.add_argument("--images", type=int, default=60_000, help="use only the first N")
     parser.add_argument("--epochs", type=int, help="of every trial, in place of its own")
-    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs", help="keeps the trainings")
+    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs", help="keeps the runs")
     parser.add_argument("--report", type=Path, required=True, help="gets the two tables")
     arguments = parser.parse_args()
     if unknown := set(arguments.trials) - set(TRIALS):
@@ -190,7 +190,7 @@ def _run(trials: list[str], arguments: argparse.Namespace) -> None:
                 _add(arguments.report / RUNS, key, pd.DataFrame([row]))
                 _add(arguments.report / MISCLASSIFIED, key, misclassified)
                 print(f"{key}: {row['errors']} errors on {row['images']} images", flush=True)
-        finally:  # interrupted, or one failed: nobody will collect the results of those that wait
+        finally:  # interrupted, or one failed: nobody will collect the results of waiting jobs
             pool.shutdown(cancel_futures=True)
 
 

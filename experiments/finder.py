@@ -1,8 +1,7 @@
 """Train the network that finds digits in pictures, on pages drawn by code.
 
-Each page is drawn when it is needed, and seen about twice, in different crops; no page comes again
-later. An interrupted training goes on where it was when the same command is given again, and ends
-with the same weights.
+Each page is drawn when it is needed, and seen about twice, in different crops; no page returns
+later. If training is interrupted, the same command resumes it, and it ends with the same weights.
 
     python -m experiments.finder [--pages 150000] [--report results/finder.csv]
 """
@@ -32,21 +31,21 @@ PAGES = 150_000  # crops of pages that are seen in all
 PIXELS = 12 * 224 * 224  # of a batch
 SIZES = 128, 192, 224, 256  # pixels: sides of the crops of a batch
 RECENT = 64  # pages: half of a batch comes from the last ones
-PEAK, LAST = 3e-3, 1e-5  # learning rates: after the first steps, and at the end
+PEAK, LAST = 3e-3, 1e-5  # learning rates: after the warm-up, and at the end
 WARM_UP = 100  # steps
 WEIGHT_DECAY = 1e-3
 MEMORY = 0.998  # of the moving average of the weights, which is what is kept
 ROW = 5000  # crops between two rows of the history
-NUM_VALID = 80  # pages that each row is measured on, by writers who are not trained on
+NUM_VALID = 80  # pages that each row is measured on, by writers not used in training
 SAVED = 120  # seconds between two checkpoints
 
 
 class Training:
-    """A training that can be interrupted.
+    """A training run that can be interrupted.
 
     Args:
         num_pages: how many crops it sees in all.
-        checkpoint: the file that it goes on from, and keeps its state in.
+        checkpoint: the file that it resumes from, and keeps its state in.
     """
 
     def __init__(self, num_pages: int, checkpoint: Path):
@@ -66,11 +65,11 @@ class Training:
             self._restore(torch.load(checkpoint, weights_only=True))
 
     def run(self, until: float = math.inf) -> pd.DataFrame:
-        """Train to the end, or until so many crops are seen.
+        """Train to the end, or until ``until`` crops have been seen.
 
         Returns:
-            The history, a row every ``ROW`` crops: mean losses since the row before, what
-            ``quality`` measures on pages of other writers, and minutes of processor time.
+            The history, one row every ``ROW`` crops: mean losses since the row before, what
+            ``quality`` measures on pages by other writers, and minutes of processor time.
         """
         valid = [
             pages.draw(np.random.default_rng([SEED, 1, i]), self.others) for i in range(NUM_VALID)
@@ -160,7 +159,7 @@ class Training:
 
 
 def writers_of_training() -> tuple[Writers, Writers]:
-    """Those who write the pages to train on, and others to measure each row of the history on."""
+    """Return who writes the pages to train on, and who writes those that measure the history."""
     train, people = data.load(ROOT / "data")[0], data.writers(ROOT / "data")[0]
     images, labels, names = train.images.numpy(), train.labels.numpy(), people["writer"].to_numpy()
     others = np.isin(names, np.unique(names)[::8])
@@ -206,7 +205,7 @@ def quality(network: torch.nn.Module, scenes: list[pages.Scene]) -> dict[str, fl
     """Measure how well maps agree with the truth of pages.
 
     Returns:
-        overlap: of the ink found and the true ink, their intersection by their union.
+        overlap: intersection over union of the ink found and the true ink.
         found: share of the digits whose core was found alone.
         false: cores found where none is, per digit.
     """

@@ -1,8 +1,8 @@
 """How many images does a support vector machine need? It learns from 100 to 48,000 of them.
 
 Each machine classifies the 12,000 images that the study holds out. For each number of images there
-are three, which learn from different ones. train_with_augmentation.ipynb has networks learn from
-the same images. It takes about ten minutes on one core.
+are three machines, which learn from different images. In train_with_augmentation.ipynb, networks
+learn from the same images. The script takes about ten minutes on one core.
 
     python -m experiments.how_many_images --report FOLDER
 """

@@ -1,8 +1,8 @@
-"""How many pages of digits are read exactly, and how many are read wrong in silence?
+"""How many pages of digits are read exactly, and how many are read wrong without any warning?
 
-Draws pages as the finder was trained on, larger, by test writers, hands and fonts, and reads them.
-With --choose, what decides which finds are digits is chosen first, on pages by writers of the
-training set whom the finder was not trained on.
+Draws pages like those that the finder was trained on, but larger and with the writers, handwriting
+and fonts for testing, and reads them. With --choose, the settings that decide which finds are
+digits are chosen first, on pages by writers of the training set whom the finder has not seen.
 
     python -m experiments.pages [--choose results/finder_choices.csv] [--report docs/scenes.md]
 """
@@ -29,14 +29,14 @@ GRID = {
     "faint": (0.9, 0.98, 0.995, 1.01),
     "low": (0.2, 0.3, 0.4, 0.5, 0.6),
     "high": (1.6, 2.0, 2.5, 3.5),
-    "most_refused": (0.35, 0.5, 0.65),  # one of three digits may be refused
+    "most_refused": (0.35, 0.5, 0.65),  # one of three digits may be rejected
 }
 
 
 def chosen(reader: Reader, writers: Writers, count: int) -> tuple[Choices, pd.DataFrame]:
-    """Choose what decides which finds are digits, one setting after the other, twice.
+    """Choose the settings that decide which finds are digits, one after the other, twice.
 
-    What is read exactly counts 1, what is wrong without "?" minus 1.
+    A page that is read exactly counts 1, and one that is wrong without "?" counts minus 1.
 
     Returns:
         The best choices; and every value that was tried, with its score.

@@ -1,7 +1,7 @@
 """How many pictures, as people send them, are read, refused, or read as something else?
 
-Draws pictures of every kind in `study.drawing.scenes` with test digits and hands for testing, and
-reads them as the page does. Numbers follow, of test digits side by side.
+Draws pictures of every kind in `study.drawing.scenes` with test digits and handwriting for testing,
+and reads them as the page does. Then come numbers: test digits side by side.
 
     python -m experiments.scenes [--count 60] [--report docs/scenes.md]
 """
@@ -22,18 +22,18 @@ from study.files import write_between
 from study.reading.levels import FULL_SIZE, grey_levels
 
 ROOT = Path(__file__).parent.parent
-SEED = 1  # choices were made with seed 0, on training digits and hands
-LARGE = "3000x4000 pixels"  # takes long: a fifth as many
+SEED = 1  # choices were made with seed 0, on training digits and handwriting
+LARGE = "3000x4000 pixels"  # takes long, so a fifth as many are drawn
 
 
 def read(service: Service, picture: Image.Image) -> list[int | None]:
-    """The digits that the page reads in a picture, None where it refuses one."""
+    """Return the digits that the page reads in a picture, None where it refuses one."""
     answer = service.answer(grey_levels(picture, FULL_SIZE), votes=False)
     return [digit["digit"] for digit in answer["digits"]]
 
 
 def table_of_kinds(service: Service, digits: data.Digits, count: int, test: bool) -> pd.DataFrame:
-    """One row a kind: pictures, read, refused and wrong. An empty sheet should be refused."""
+    """Return one row per kind: pictures, read, refused, wrong. An empty sheet should be refused."""
     rows = []
     for kind in scenes.KINDS:
         number = max(1, count // 5) if kind == LARGE else count
@@ -48,7 +48,7 @@ def table_of_kinds(service: Service, digits: data.Digits, count: int, test: bool
 
 
 def table_of_numbers(service: Service, digits: data.Digits, count: int) -> pd.DataFrame:
-    """The same for numbers; where one digit of a number is refused, the number is."""
+    """Return the same for numbers; a number counts as refused if one of its digits is."""
     rows = []
     for name, lengths, gaps in (
         ("one digit", (1, 1), (2, 8)),
@@ -80,7 +80,7 @@ def _row(kind: str, count: int, read: int, refused: int) -> dict:
 
 
 def side_by_side(images: Sequence[np.ndarray], gap: int) -> np.ndarray:
-    """Digits uint8 (28, 28) in a line, dark on white, ``gap`` pixels apart, or overlapping."""
+    """Put digits, uint8 (28, 28), in a line, dark on white, ``gap`` pixels apart or overlapping."""
     cells = [image[:, (image > 0).any(0)] for image in images]
     line = np.zeros((40, sum(cell.shape[1] for cell in cells) + len(cells) * max(gap, 0) + 16))
     left = 8
@@ -92,7 +92,7 @@ def side_by_side(images: Sequence[np.ndarray], gap: int) -> np.ndarray:
 
 
 def touching(images: Sequence[np.ndarray]) -> int:
-    """The widest gap, at most 0, at which two digits that are one piece each are one together."""
+    """Return the widest gap, at most 0, at which two digits of one piece each form one piece."""
     gap = 0
     while _num_pieces(side_by_side(images, gap)) > 1:
         gap -= 1

@@ -1,12 +1,13 @@
-"""How fast is the training: an epoch, each network, and the way to 99%?
+"""How fast is training: an epoch, each network, and the way to 99%?
 
 1. An epoch of the CNN with batch 256, as most tutorials train it (DataLoader, float32) and as this
    study does, on all threads and in turns; the test images are evaluated after the epoch.
 2. Where the time of each network goes on one thread, and how near it comes to the time that its
    multiplications alone would take at the peak of that thread.
-3. The shortest training that reads 99.0% of the test images. A small CNN sees each training image
-   once, on a schedule fixed in advance; only then are the test images read. All settings were
-   chosen on validation images. The clock runs from the uint8 images in memory to the last step.
+3. The shortest training that classifies 99.0% of the test images correctly. A small CNN sees each
+   training image once, on a schedule fixed in advance; only then are the test images evaluated. All
+   settings were chosen on validation images. The clock runs from the uint8 images in memory to the
+   last step.
 4. What each trick contributes to that: the usual loop is sped up one trick at a time.
 
     python -m experiments.speed [--repeats 3] [--seeds 20] [--images 60000] [--figure PNG]
@@ -88,7 +89,7 @@ def _block(convolution: nn.Conv2d) -> list[nn.Module]:
     return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
 
 
-# One trick a row, each on top of those before, with the number of epochs after which the mean
+# One trick per row, each on top of those before, with the number of epochs after which the mean
 # accuracy on validation images was 99.0% or more, and what it changes in ``train``.
 TRICKS = {
     "the usual loop": (3, {}),
@@ -138,7 +139,7 @@ def train(
 
 
 def matmul_peak() -> float:
-    """Return the highest rate of multiplying two square matrices, in operations a second."""
+    """Return the highest rate of multiplying two square matrices, in operations per second."""
     device, size = default_device(), 2048
     a = torch.randn(size, size, device=device).to(fast_precision(device))
     timer = Timer("a @ a", globals={"a": a}, num_threads=torch.get_num_threads())
@@ -192,8 +193,8 @@ def an_epoch(digits: data.Digits, test: data.Digits, repeats: int) -> dict[str, 
 def where_time_goes(network: type[nn.Module], digits: data.Digits, peak: float) -> dict[str, str]:
     """Profile a network on one thread; return its row of the second table.
 
-    It has the network's speed, the share that it reaches of ``peak`` (operations a second), and the
-    five operators that take most of the time.
+    It has the network's speed, the share that it reaches of ``peak`` (operations per second), and
+    the five operators that take most of the time.
     """
     model, settings = network(), EPOCH | {"batch_size": 128}
     training.fit(model, digits[:512], **settings)  # warms up
@@ -246,7 +247,7 @@ def save_figure(steps: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="epochs of each kind")
-    parser.add_argument("--seeds", type=int, default=20, help="trainings of the fast recipe")
+    parser.add_argument("--seeds", type=int, default=20, help="runs of the fast recipe")
     parser.add_argument("--images", type=int, default=60_000, help="training images")
     parser.add_argument("--figure", type=Path, help="where the waterfall figure goes, as a PNG")
     arguments = parser.parse_args()

@@ -1,13 +1,13 @@
-"""A support vector machine on pixels: the strongest classifier of this study that is no network.
+"""A support vector machine on pixels: the strongest classifier in this study that is not a network.
 
-Its two settings are chosen on the 12,000 images that the study holds out: every pair of a grid is
-trained on 12,000 others, and the pair with the fewest errors is trained on all 60,000 training
-images. Only that machine classifies the test set, once. Pixels are scaled to [0, 1]. Each two of
-the ten classes are told apart by a machine of their own, with a Gaussian kernel, and these vote
+Its two settings are chosen on the 12,000 images that the study holds out: a machine is trained with
+each pair of a grid on 12,000 others, and with the pair that makes the fewest errors on all 60,000
+training images. Only that machine classifies the test set, once. Pixels are scaled to [0, 1]. Each
+two of the ten classes have a machine of their own, with a Gaussian kernel, and these vote
 (Cortes and Vapnik 1995, "Support-Vector Networks"; Hsu and Lin 2002 compare votes).
 
-It takes half an hour on one core, and nothing is random. Interrupt it whenever you like: what the
-table has is not trained again.
+It takes half an hour on one core, and nothing is random. Interrupt it whenever you like: rows that
+are in the table are not trained again.
 
     python -m experiments.support_vector_machine --report FOLDER
 """
@@ -43,8 +43,8 @@ def judge(
 ) -> tuple[dict, np.ndarray]:
     """Train on some images and classify others; return numbers for a row, and the answers.
 
-    Its parameters are all the numbers that a machine needs to answer: the images that it keeps, its
-    support vectors, with their weights in each of the 45 machines, and the biases of these.
+    Its parameters are all the numbers that it needs to answer: the images that it keeps, which are
+    its support vectors, with their weights in each of the 45 machines, and the machines' biases.
     """
     machine = fit(train, cost, gamma)
     answers = machine.predict(flatten(unseen.images))
@@ -70,7 +70,7 @@ def main() -> None:
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
 
     def run(part: data.Digits, unseen: data.Digits, judged_on: str, *pair: float) -> dict:
-        """Return a row of the table, trained unless it is there; write what comes out."""
+        """Return a row of the table, trained unless it is there; write the results."""
         nonlocal table
         key = {"cost": pair[0], "gamma": pair[1], "num_images": len(part), "judged_on": judged_on}
         if len(table) and (known := (table[[*key]] == pd.Series(key)).all(axis=1)).any():
@@ -86,7 +86,7 @@ def main() -> None:
         return key | row
 
     rows = [run(train, valid, "held out", *pair) for pair in product(COSTS, GAMMAS)]
-    best = min(rows, key=lambda row: row["errors"])  # of equals the first, with the lowest cost
+    best = min(rows, key=lambda row: row["errors"])  # of equal ones the first, with the lowest cost
     run(all_train, test, "test", best["cost"], best["gamma"])
 
 

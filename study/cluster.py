@@ -1,8 +1,8 @@
 """Train the runs of a search on the workers of a Dask cluster (docs/cluster.md).
 
-Dask hands out the runs, notices when a worker is lost, and trains its runs elsewhere. Added here is
-a plugin for the workers: it brings the images, and a worker gets runs only if it has the code and
-the versions of the process that searches.
+Dask hands out the runs, notices when a worker is lost, and trains its runs elsewhere. This module
+adds a plugin for the workers: it brings the images, and gives a worker runs only if it has the code
+and the versions of the process that searches.
 """
 
 import gzip
@@ -30,7 +30,7 @@ LOST = "several workers were lost while training it, perhaps because they ran ou
 
 
 class ClusterError(RuntimeError):
-    """A cluster cannot go on with a search; the message says why, and what to do."""
+    """A cluster cannot continue a search; the message says why, and what to do."""
 
 
 def train_all(
@@ -46,7 +46,7 @@ def train_all(
         jobs: a run and its identity (``Run.identity``), by folder.
 
     Returns:
-        By folder, what ``runs.train`` returns.
+        For each folder, what ``runs.train`` returns.
 
     Raises:
         ClusterError: no worker computes as this process does, or the scheduler was lost.
@@ -101,9 +101,9 @@ def _function_for_workers(
 
 
 def _check_for_workers() -> Callable:
-    """Return what tells why a worker would not train as this process does, "" where it would.
+    """Return a function that says why a worker would not train as this process does, or "".
 
-    Being local, its code is sent to the worker, one without this study too.
+    Being local, its code is sent to the worker, even to one without this study.
     """
 
     def check(needed: dict[tuple[str, str], dict], dask_worker) -> str:
@@ -120,12 +120,12 @@ def _check_for_workers() -> Callable:
 def _gate(needed: dict[tuple[str, str], dict], digits: tuple) -> WorkerPlugin:
     """Return what each worker sets up before it gets a run, including those that join later."""
     check = _check_for_workers()
-    # As arrays: a tensor that is a part of another would be pickled with all of it.
+    # As arrays: a tensor that is part of another would be pickled with all of it.
     arrays = [part and (part.images.numpy(), part.labels.numpy()) for part in digits]
     packed = gzip.compress(pickle.dumps(arrays), compresslevel=1)
 
     class Gate(WorkerPlugin):
-        """The images; a worker that would train otherwise closes, with a line in its log."""
+        """The images; a worker that would train differently closes, with a line in its log."""
 
         def setup(self, worker) -> None:
             self.problem = check(needed, worker)
@@ -149,7 +149,7 @@ def problem(needed: dict[tuple[str, str], dict], num_threads: int) -> str:
         check_imported(network)  # a worker may live for longer than its code stays on disk
         device, precision = identity["device"], identity["precision"]
         has = runs.environment(network, device, precision)
-        if precision == "bfloat16":  # which it may compute slowly, and otherwise
+        if precision == "bfloat16":  # which it may compute slowly, and differently
             has["precision"] = str(fast_precision(torch.device(device))).removeprefix("torch.")
         if wrong := [f"{k} {has[k]} (needed: {identity[k]})" for k in has if has[k] != identity[k]]:
             return f"has {', '.join(wrong)}"
@@ -163,7 +163,7 @@ def unpacked(packed: bytes) -> tuple[Digits, Digits | None]:
 
 
 def _find_left_behind() -> Callable:
-    """Return what finds, in the scheduler, the plugins of searches whose process has ended."""
+    """Return a function that finds, in the scheduler, the plugins of searches that have ended."""
 
     def find(dask_scheduler) -> list[str]:
         ours = [name for name in dask_scheduler.worker_plugins if name.startswith("study-")]
@@ -176,7 +176,7 @@ def _look_around(client: Client, needed: dict[tuple[str, str], dict]) -> None:
     """Tell which workers will be closed, and whether there is none yet.
 
     Raises:
-        ClusterError: there are workers, and every one would train otherwise.
+        ClusterError: there are workers, and every one would train differently.
     """
     found = client.run(_check_for_workers(), needed)
     wrong = [f"{worker} {why}" for worker, why in found.items() if why]

@@ -1,7 +1,7 @@
-"""Hash the code that a training passes through, and compare it with what was imported.
+"""Hash the code that a training run passes through, and compare it with what was imported.
 
-Only the standard library is used, and of it nothing that differs between the versions of Python, so
-that the hash is the same under each of them.
+Only the standard library is used, and nothing in it that differs between versions of Python, so
+that the hash is the same in each of them.
 """
 
 import ast
@@ -16,12 +16,12 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-# The files that every training passes through. What else these import only shows or logs.
+# The files that every training run passes through. What else they import only shows or logs.
 TRAINING = tuple(
     ROOT / "study" / f"{name}.py"
     for name in ("data", "augmentation", "evaluation", "device", "training")
 )
-ALWAYS = "*"  # stands for statements of a module that define no name, such as a call
+ALWAYS = "*"  # stands for statements in a module that define no name, such as a call
 
 
 class CodeError(RuntimeError):
@@ -29,7 +29,7 @@ class CodeError(RuntimeError):
 
 
 def code_hash(network: type) -> str:
-    """Return a hash of the code, as it is on disk, that a training of ``network`` passes through.
+    """Return a hash of the code, as it is on disk, that training ``network`` passes through.
 
     Raises:
         CodeError: the class is not in a file.
@@ -40,7 +40,7 @@ def code_hash(network: type) -> str:
 def hash_of(file: Path, name: str) -> str:
     """Return the hash of the network that is called ``name`` in ``file``.
 
-    It covers the files of ``TRAINING`` as a whole; and of the network's own file, and of the files
+    It covers the files of ``TRAINING`` as a whole; and, in the network's own file and in the files
     of this repository that it imports, the class and every definition that it mentions, directly or
     through others. Comments and docstrings do not count.
     """
@@ -76,11 +76,11 @@ def mentioned(file: Path, name: str) -> dict[str, list[ast.stmt]]:
 
 
 def check_imported(network: type) -> None:
-    """Compare what was imported with the files, where a training of ``network`` passes through.
+    """Compare what was imported with the files, where training ``network`` passes through.
 
     Raises:
         CodeError: the class is not in a file; a file was edited after it was imported; or something
-            was changed in memory, as by an assignment to a method in a notebook.
+            was changed in memory, for instance by assigning a method in a notebook.
     """
     file = _file_of(network)
     names = mentioned(file, network.__name__)
@@ -136,7 +136,7 @@ def _with_imports(file: Path) -> list[Path]:
 
 
 def _imports(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
-    """Return where the modules that a file imports would stand, and the packages around them."""
+    """Return where the modules that a file imports would be, and the packages around them."""
     for node in ast.walk(_bare(path)):
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
@@ -155,7 +155,7 @@ def _bare(path: Path) -> ast.Module:
     return _parsed(path, path.read_bytes())
 
 
-@lru_cache(maxsize=100)  # a search asks for the same files again and again; an edit is another text
+@lru_cache(maxsize=100)  # a search asks for the same files repeatedly; an edit is another text
 def _parsed(path: Path, text: bytes) -> ast.Module:
     tree = ast.parse(text, path)
     for node in ast.walk(tree):
@@ -227,7 +227,7 @@ def _difference(body: list[ast.stmt], owner, functions: dict[str, list[CodeType]
                 if not _is_function(value, statement, functions.get(_qualified(owner, name), [])):
                     return name
             elif name not in here or stored[name] > 1 or _is_member(value, owner):
-                continue  # set elsewhere, too
+                continue  # also set elsewhere
             elif value != _constants(statement).get(name, value):
                 return name
     if any(base.__module__.startswith("torch.") for base in getattr(owner, "__mro__", ())):

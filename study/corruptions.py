@@ -1,9 +1,9 @@
 """Damage to test networks on, for measuring how robust they are; no choice is made on it.
 
-The fifteen kinds of MNIST-C (Mu and Gilmer 2019, https://arxiv.org/abs/1906.02337), written anew
+The fifteen kinds of MNIST-C (Mu and Gilmer 2019, https://arxiv.org/abs/1906.02337), reimplemented
 from the paper's description with the names and the numbers of its authors. Here every image
-has random numbers of its own, fixed by the image and the kind, so that it comes out the same in
-any batch; theirs were drawn once, in the order of the images. It differs further in that
+has its own random numbers, fixed by the image and the kind, so that it comes out the same in
+any batch; theirs were drawn once, in the order of the images. There are further differences:
 
 - motion blur is a sum of images shifted by whole pixels (theirs: ImageMagick's, which computes
   the same in 8 bits);
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-SIZE = 28  # pixels a side
+SIZE = 28  # pixels per side
 MIDDLE = (SIZE - 1) / 2
 # Takes an image, float (28, 28) in [0, 1], and random numbers; returns one that may leave [0, 1].
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -91,7 +91,7 @@ def scale(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def rotate(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn the digit by 0.4 radians, to either side."""
+    """Rotate the digit by 0.4 radians, to either side."""
     angle = rng.choice([-0.4, 0.4])
     cos, sin = math.cos(angle), math.sin(angle)
     return _affine(image, [[cos, -sin], [sin, cos]])
@@ -130,7 +130,7 @@ def spatter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def dotted_line(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a straight line from edge to edge, two columns of every four left out."""
+    """Draw a straight line from edge to edge, leaving out two columns of every four."""
     line = _line([0, SIZE - 1], rng.integers(0, 27, 2))
     line[:, np.arange(SIZE) % 4 < 2] = 0
     return image + line
@@ -152,7 +152,7 @@ def zigzag(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def canny_edges(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Keep only the edges (Canny 1986, https://doi.org/10.1109/TPAMI.1986.4767851).
 
-    As in scikit-image by default: a blur of one pixel, Sobel's gradients, and edges where these
+    As in scikit-image by default: a blur of one pixel, Sobel gradients, and edges where these
     are above 0.2, or above 0.1 and connected to such a place.
     """
     blurred = ndimage.gaussian_filter(image, 1, mode="constant")
@@ -199,7 +199,7 @@ def by_group(errors: pd.DataFrame) -> pd.DataFrame:
     """Return the means of the ``GROUPS`` and ``all`` kinds, columns, in each row of ``errors``.
 
     Args:
-        errors: a column for each of ``CORRUPTIONS``; others stay out.
+        errors: a column for each of ``CORRUPTIONS``; other columns are ignored.
     """
     means = {group: errors[list(names)].mean(axis=1) for group, names in GROUPS.items()}
     return pd.DataFrame(means | {"all": errors[list(CORRUPTIONS)].mean(axis=1)})

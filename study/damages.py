@@ -1,9 +1,9 @@
-"""Damage to choose networks on: of other kinds than the fifteen of ``corruptions``.
+"""Damage to choose networks on, of other kinds than the fifteen in ``corruptions``.
 
-What may happen to a sheet that somebody wrote on: the ink is smudged or wetted, the back shows
-through, the paper is crumpled or torn, the pen runs dry. Each function takes one image, float
-(28, 28) in [0, 1], and a random generator, and returns an image; ``corruptions.damaged`` applies
-it to many.
+These are things that may happen to a sheet that somebody wrote on: the ink is smudged or wetted,
+the back shows through, the paper is crumpled or torn, the pen runs dry. Each function takes one
+image, float (28, 28) in [0, 1], and a random generator, and returns an image;
+``corruptions.damaged`` applies it to many.
 """
 
 import math
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-SIZE = 28  # pixels a side
+SIZE = 28  # pixels per side
 MIDDLE = (SIZE - 1) / 2
 PLACES = np.indices((SIZE, SIZE)) - MIDDLE  # row and column of each pixel, from the middle
 
@@ -39,7 +39,7 @@ def wetted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def bled_through(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Show the same digit through from the back: mirrored, moved, blurred and pale."""
+    """Let the same digit show through from the back: mirrored, moved, blurred and pale."""
     moved = (rng.choice([-1, 1]) * rng.uniform(2, 5), rng.choice([-1, 1]) * rng.uniform(6, 10))
     back = ndimage.gaussian_filter(ndimage.shift(image[:, ::-1], moved, order=1), 0.8)
     return np.maximum(image, rng.uniform(0.4, 0.7) * back)
@@ -68,7 +68,7 @@ def torn(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def running_dry(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Let the pen run dry: the further it went in some direction, the more streaks are missing."""
+    """Let the pen run dry: the further it goes in some direction, the more streaks are missing."""
     way, _ = _sides(rng)
     ink = image >= 0.1
     # From 0 where the ink begins to 1 where it ends; the paper counts as lying beyond.

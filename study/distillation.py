@@ -1,4 +1,4 @@
-"""Knowledge distillation: trained networks label the images for another one."""
+"""Knowledge distillation: trained networks label the images for another network."""
 
 from collections.abc import Sequence
 
@@ -22,12 +22,12 @@ def soft_labels(
     """Return the same images, labelled with the teachers' mean probabilities.
 
     A teacher is so sure of the images it was trained on that its answers say little more than their
-    labels do; Hinton et al. (2015, https://arxiv.org/abs/1503.02531) soften them. Here it is asked
-    about distorted views of each image, as the student will see them.
+    labels do; Hinton et al. (2015, https://arxiv.org/abs/1503.02531) soften the answers. Here the
+    teacher classifies distorted views of each image, as the student will see them.
 
     Args:
         teachers: networks on the CPU, in eval mode; their probabilities are averaged.
-        augmentation: strengths of ``augmentation.Augmentation`` by name, those of the student.
+        augmentation: the student's strengths of ``augmentation.Augmentation``, by name.
         num_views: how many distorted views of each image; the probabilities are averaged again.
         seed: of the distortions.
 

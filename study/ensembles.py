@@ -1,4 +1,4 @@
-"""Make several runs of a search into one network that averages their probabilities."""
+"""Combine several runs of a search into one network that averages their probabilities."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +13,14 @@ from study import search, weights
 def keep(runs: pd.DataFrame, path: str | Path, hyperparameters: dict) -> Ensemble:
     """Write the networks of several runs as one ``Ensemble``, and return it, in eval mode.
 
-    A file that holds exactly these networks is left as it is, and the weights of the runs are then
-    not needed. The history of the ensemble is theirs, one after the other.
+    A file that holds exactly these networks is left as it is; the weights of the runs are then not
+    needed. The history of the ensemble consists of theirs, one after the other.
 
     Args:
         runs: rows of the table that ``search.search`` returned, of ``DeepCNN`` with the same
             arguments, and a column ``seed``.
         path: of the weights file.
-        hyperparameters: to be written with the weights, as in the file of a single one.
+        hyperparameters: to be written with the weights, as in the file of a single network.
 
     Raises:
         runs.RunError: the weights of a run are not on this machine; see ``search.load_model``.

@@ -1,7 +1,7 @@
 """Statistics of images, without any network.
 
 Distances are Euclidean, between images scaled to unit length, so that it does not matter how
-dark the ink is: 0 for the same drawing, sqrt(2) for two images that share no pixel of ink.
+dark the ink is: 0 for the same drawing, sqrt(2) for two images whose ink shares no pixel.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def unit_vectors(images: torch.Tensor) -> np.ndarray:
 
 
 def ink_positions(images: torch.Tensor) -> pd.DataFrame:
-    """Return where the ink of each image lies, in pixels; one row an image, none of them blank.
+    """Return where the ink of each image lies, in pixels: one row per image. None may be blank.
 
     Args:
         images: uint8, shape (N, 28, 28).
@@ -73,7 +73,7 @@ def _deskewed(images: torch.Tensor) -> torch.Tensor:
 
 
 def shift_distances(images: torch.Tensor, pixels: float) -> np.ndarray:
-    """Return the distance (N,) from each image to its own copy moved right by ``pixels``."""
+    """Return the distance (N,) from each image to a copy of it moved right by ``pixels``."""
     moved = ndimage.shift(images.numpy() / 255.0, (0, 0, pixels), order=1)  # linear between pixels
     return np.linalg.norm(unit_vectors(images) - normalize(moved.reshape(len(moved), -1)), axis=1)
 
@@ -84,7 +84,7 @@ def nearest_others(
     """Return distances and indices, both (N, num_candidates), of each vector's nearest others.
 
     The candidates are the nearest in a projection, where the search is ten times as fast. Their
-    distances are then computed in full, and they are sorted, nearest first.
+    full distances are then computed, and they are sorted, nearest first.
 
     Args:
         vectors: float, shape (N, D).

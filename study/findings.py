@@ -2,8 +2,9 @@
 
 A notebook keeps its numbers in ``results/findings/NAME.json``. Its sentences, with a field for each
 number, are in ``results/findings/NAME.md``. After an execution, ``python -m study.findings NAME``
-puts them into the notebook, between ``<!-- answer -->`` and ``<!-- /answer -->`` and the like.
-``python -m study.findings README`` does the same for the front page, with the numbers of all.
+puts them into the notebook, between markers such as ``<!-- answer -->`` and ``<!-- /answer -->``.
+``python -m study.findings README`` does the same for the front page, with the numbers of all
+notebooks.
 """
 
 import json
@@ -30,7 +31,7 @@ def keep(name: str, results_dir: str | Path = "results", **numbers) -> None:
     def plain(value):
         return value.to_dict() if hasattr(value, "to_dict") else value.item()
 
-    # Six digits are more than a sentence has, and the same on every processor.
+    # Six digits are more than a sentence needs, and are the same on every processor.
     text = json.dumps(numbers, default=plain)
     numbers = json.loads(text, parse_float=lambda digits: float(f"{float(digits):.6g}"))
     text = json.dumps(numbers, indent=1, ensure_ascii=False)
@@ -41,7 +42,7 @@ def sentences(name: str, folder: Path = FOLDER) -> dict[str, str]:
     """Return the Markdown of a notebook, or of ``README``, by the markers that it goes between.
 
     Raises:
-        KeyError: a field of a sentence has no number.
+        KeyError: there is no number for a field in a sentence.
     """
     paths = sorted(folder.glob("*.json"))
     numbers = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
@@ -74,7 +75,7 @@ def _written(name: str, folder: Path) -> dict[str, str]:
 def write(path: str | Path, folder: Path = FOLDER) -> None:
     """Write its sentences into an executed notebook, and remove what is random from its outputs.
 
-    pandas draws the name of a styled table, and prints its address; the name becomes the place of
+    pandas gives a styled table a random name, and prints its address; the name becomes the place of
     the cell. So executing a notebook again changes only what it found. Sentences that lack a number
     stay as they are.
     """
@@ -97,7 +98,7 @@ def write(path: str | Path, folder: Path = FOLDER) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Write the sentences of notebooks, by name, or of the front page (``README``)."""
+    """Write the sentences of notebooks, given by name, or of the front page (``README``)."""
     for name in names:
         if name == "README":
             for marker, text in _written(name, FOLDER).items():

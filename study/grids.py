@@ -27,14 +27,14 @@ def points(grid: dict | dict[str, dict]) -> list[tuple[str | None, dict]]:
 
 
 def columns(grid: dict | dict[str, dict]) -> list[str]:
-    """Return the settings of a grid, or of all grids, in their order."""
+    """Return the names of the settings of a grid, or of all grids, in their order."""
     if not _has_names(grid):
         return list(grid)
     return list(dict.fromkeys(setting for one in grid.values() for setting in one))
 
 
 def readable(value):
-    """Return a setting as a cell of a table holds it."""
+    """Return a setting as it is written in a cell of a table."""
     if isinstance(value, type):
         return value.__name__
     return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value

@@ -1,6 +1,6 @@
-"""Show and log a training while it runs.
+"""Show and log a training run while it runs.
 
-Nothing here changes a result, so an edit of this file trains nothing again.
+Nothing here changes a result, so after an edit of this file nothing has to be trained again.
 """
 
 import sys
@@ -14,11 +14,11 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-HISTOGRAM_LIMIT = 1e20  # TensorBoard's bins end there; a histogram of larger values is an error
+HISTOGRAM_LIMIT = 1e20  # TensorBoard's bins end there; larger values in a histogram are an error
 
 
 def epochs(num_epochs: int, progress: bool) -> tqdm:
-    """Return the numbers of the epochs, from 1; iterating over them moves a line of text along."""
+    """Return the numbers of the epochs, from 1; iterating over them updates a progress bar."""
     return tqdm(
         range(1, num_epochs + 1), "training", unit="epoch", disable=not progress, file=sys.stdout
     )
@@ -44,7 +44,7 @@ def log_epoch(writer: "SummaryWriter", model: nn.Module, row: dict) -> None:
 
 
 def log_settings(log_dir: str | Path, settings: dict, result: dict) -> None:
-    """Log what was chosen and how it ended, for TensorBoard's table of hyperparameters."""
+    """Log the settings of a run and its result, for TensorBoard's table of hyperparameters."""
     flat = {
         name: v if isinstance(v, int | float | str) else repr(v) for name, v in settings.items()
     }

@@ -1,9 +1,9 @@
 """The record: how every run that is shown ended, kept in ``results/runs/STUDY.jsonl``.
 
-A line is a run, in the order of the notebook. With it, a notebook shows a run that was trained
+Each line is a run, in the order of the notebook. With it, a notebook shows a run that was trained
 elsewhere without training it again, as long as the run's settings, data and code are the same. The
 weights stay where they were trained; a line has a digest of them. Processors differ in the last
-digits of a training, so a line says where it was trained.
+digits of a result, so a line says where its run was trained.
 """
 
 import json
@@ -35,8 +35,7 @@ class Judged:
     Attributes:
         data: fingerprint of the images and labels.
         num_images: how many there are.
-        answers: the images that were misclassified, by their index, and the digits that they were
-            taken for.
+        answers: the misclassified images, by their index, and the digits that they were taken for.
     """
 
     data: str
@@ -49,12 +48,12 @@ class Line:
     """A run on record: what determined it, where it was trained, and how it ended.
 
     Attributes:
-        network, settings, data, code: have to be the same for a run to be this one.
+        network, settings, data, code: must be the same for a run to be this one.
         device, precision, torch, processor, day: where and when it was trained.
         weights: digest of the trained weights, see ``weights.version``.
         result: a row of the search's table.
-        history: columns of numbers, a row an epoch.
-        judged: by the name of a set.
+        history: columns of numbers, one row per epoch.
+        judged: the run's answers to each set, by the name of the set.
     """
 
     network: str
@@ -75,10 +74,10 @@ class Line:
 def is_renewed() -> bool:
     """Return whether searches write the record, and train what is not in their cache.
 
-    Otherwise they read it. The environment variable ``STUDY_RECORD`` says so: "renew" or "read".
+    Otherwise they read it. The environment variable ``STUDY_RECORD`` says which: "renew" or "read".
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the variable is something else.
     """
     mode = os.environ.get("STUDY_RECORD", "read")
     if mode not in ("read", "renew"):
@@ -117,12 +116,12 @@ def read(study: str) -> tuple[dict[str, Line], str]:
 def renew(
     study: str, folders: Iterable[Path], search: Sequence[str], codes: dict[str, str]
 ) -> None:
-    """Put the runs of a search that have ended on record; the other lines of the study stay.
+    """Put the finished runs of a search on record; the other lines of the study stay.
 
     Args:
         search: the ``key`` of every run of the search, in the order that lines have.
-        codes: today's hash of the code of each network by name. Lines of another are dropped, since
-            no search can find them.
+        codes: today's hash of the code of each network, by name. Lines with other code are dropped,
+            since no search can find them.
     """
     new = {key(asdict(line)): line for line in map(_line, folders)}
     old = {
@@ -150,7 +149,7 @@ def _line(folder: Path) -> Line:
 
 
 def unpack(line: Line, place: Path) -> Path:
-    """Write a line as the folder of a run without weights below ``place``; return the folder."""
+    """Write a line below ``place`` as the folder of a run without weights; return the folder."""
     told = asdict(line)
     history, judged = told.pop("history"), told.pop("judged")
     identity = {name: told[name] for name in ("network", "settings", "data", "code")}
@@ -162,7 +161,7 @@ def unpack(line: Line, place: Path) -> Path:
 
 
 def judge(folder: Path, sets: dict[str, Digits], prints: dict[str, str]) -> None:
-    """Keep a run's answers to each of several sets, by name; its weights have to be there.
+    """Keep a run's answers to each of several sets, by name; its weights must be there.
 
     Args:
         prints: fingerprint of each set.
@@ -193,7 +192,7 @@ def answers(folder: Path, digits: Digits) -> torch.Tensor | None:
 
 
 def answers_of_other_seeds(model: torch.nn.Module, digits: Digits) -> list[torch.Tensor]:
-    """Return the answers, int64 (N,), of the runs on record that differ from a network by the seed.
+    """Return the answers, int64 (N,), of runs on record that differ from a network only in seed.
 
     Their settings, data and code are the same, and they were judged on ``digits``. There are none
     if the network itself is not on record.
@@ -213,7 +212,7 @@ def answers_of_other_seeds(model: torch.nn.Module, digits: Digits) -> list[torch
 
 
 def _but_seed(line: Line) -> str:
-    """Return what the seeds of one training have in common."""
+    """Return what runs that differ only in the seed have in common."""
     settings = {name: value for name, value in line.settings.items() if name != "seed"}
     return key(asdict(line) | {"settings": settings})
 
@@ -241,8 +240,8 @@ def where(told: dict) -> str:
 def seed_deviation(study: str, loss: str) -> float | None:
     """Return the standard deviation of a loss between seeds, relative to its mean.
 
-    It is pooled over the settings of a study that are on record with several seeds; None if there
-    are none.
+    It is pooled over the settings of a study that are on record with several seeds. If there are
+    no such settings, return None.
     """
     lines = [line for line in read(study)[0].values() if loss in line.result]
     seeds: dict[str, list[float]] = {}

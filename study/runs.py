@@ -1,14 +1,14 @@
 """One run: what determines it, training it, keeping it on disk.
 
-A kept run lies in ``runs/STUDY/RUN/``: ``model.pt`` (weights), ``history.csv`` (one row an epoch),
+A kept run is in ``runs/STUDY/RUN/``: ``model.pt`` (weights), ``history.csv`` (one row per epoch),
 ``settings.json`` (what determined it, where it was trained, and how it ended), ``judged.json`` (its
 answers to sets of images that it was judged on) and its TensorBoard log. RUN ends with a hash of
 what determines the result: the settings that are not the defaults, data, code, version of torch,
-device and precision. Two kinds of processors may share it, and still differ in the last digits. A
-run that comes from the record (see ``record``) has no weights.
+device and precision. Two kinds of processors may share the hash and still differ in the last
+digits. A run that comes from the record (see ``record``) has no weights.
 
-joblib.Memory was considered: it knows a call by the source of the one function that it wraps, so
-a changed network would give old results, and it keeps pickles where a reader wants a CSV.
+joblib.Memory was considered: it identifies a call by the source of the one function that it wraps,
+so a changed network would give old results, and it keeps pickles where a reader wants a CSV.
 """
 
 import ctypes
@@ -43,7 +43,7 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Run:
-    """A network, the arguments that it is made with, and the settings of ``training.fit``."""
+    """A network, the arguments to make it with, and the settings of ``training.fit``."""
 
     network: type[Network]
     arguments: dict
@@ -77,7 +77,7 @@ class Run:
         return cls(network, arguments, Settings.of(settings))
 
     def check(self, num_images: int) -> int:
-        """Make the network and use it once: better now than after a training.
+        """Make the network and use it once, so that errors show before training, not after.
 
         Returns:
             The size of its weights file in bytes.
@@ -119,10 +119,10 @@ class Run:
 def train(
     run: Run, identity: dict, train: Digits, valid: Digits | None, tensorboard: bool
 ) -> dict[str, bytes] | str:
-    """Train a run in a process of its own; an error costs this run alone.
+    """Train a run in its own process, so that an error costs only this run.
 
     Only the process that searches writes below ``runs/``: a worker that outlives it leaves nothing
-    half-written, and needs no file system in common with it.
+    half-written, and the two need not share a file system.
 
     Returns:
         The run's files by name, for the caller to write; or why it failed.
@@ -174,7 +174,7 @@ def environment(network: type[Network], device: str | None, precision: str | Non
 
 
 def code_problem(network: type[Network], code: str) -> str:
-    """Return why the code that this process has imported is not that of a hash, or ""."""
+    """Return why the code that this process has imported does not match a hash, or ""."""
     try:
         check_imported(network)
     except CodeError as error:
@@ -188,7 +188,7 @@ def _is_same(value, default) -> bool:
 
 
 def _canonical(value):
-    """Return equal settings in one form, as JSON holds it: 5.0 as 5, a tuple as a list."""
+    """Return equal settings in the same form, as in JSON: 5.0 as 5, a tuple as a list."""
     if isinstance(value, dict):
         return {name: _canonical(value[name]) for name in sorted(value)}
     if isinstance(value, list | tuple):
@@ -210,9 +210,9 @@ def folder_name(identity: dict) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library (glibc) keep freed memory for the next step of the training.
+    """Have the C library (glibc) keep freed memory for the next training step.
 
-    By default it gives large blocks back in every step: that takes 10 to 20% of a training.
+    By default it gives large blocks back in every step, which takes 10 to 20% of the training time.
     """
     with suppress(AttributeError, TypeError, OSError):  # another C library
         c_library = ctypes.CDLL(None)
@@ -222,13 +222,13 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Have the C library give freed memory back to the system after a training."""
+    """Have the C library give freed memory back to the system after training."""
     with suppress(AttributeError, TypeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def try_folder(folder: Path, num_bytes: int) -> None:
-    """Make sure that a folder can be written, so that no training is lost for that.
+    """Make sure that a folder can be written, so that no training run is lost.
 
     Raises:
         RunError: it cannot be made or written, or has no room for ``num_bytes``.
@@ -247,9 +247,9 @@ def try_folder(folder: Path, num_bytes: int) -> None:
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write a run; its folder gets its name last, so that one that has it is whole.
+    """Write a run; its folder gets its name last, so that a folder with that name is complete.
 
-    A run that is there is replaced; one that another search writes at the same moment may stay.
+    An existing run is replaced; one that another search writes at the same moment may stay.
 
     Raises:
         RunError: the disk is full or cannot be written.
@@ -273,7 +273,7 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def is_kept(folder: Path) -> bool:
-    """Return whether a run is there with its weights: what is cut or damaged is trained again."""
+    """Return whether a run is there with its weights: a truncated or damaged one does not count."""
     try:
         digest = weights.version(weights.load_model(folder / "model.pt"))
         told = read_settings(folder)
@@ -288,5 +288,5 @@ def read_settings(folder: Path) -> dict:
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """Return the history of a run, one row an epoch."""
+    """Return the history of a run, one row per epoch."""
     return pd.read_csv(folder / "history.csv")

@@ -1,7 +1,7 @@
 """Measurements of networks, kept in a table by a digest of their weights.
 
-Measuring many networks on many sets of images takes minutes, and for a run on record, whose weights
-are not here, a training. So the table with the numbers is their record.
+Measuring many networks on many sets of images takes minutes, and a run on record, whose weights are
+not here, would first have to be trained. So the table with the numbers is their record.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def measured(
     path: str | Path,
     **settings: float,
 ) -> pd.DataFrame:
-    """Return what ``measure`` finds for each model (a row), from a table where it is there.
+    """Return what ``measure`` finds for each model (one row), from a table if it is there.
 
     A row of the table counts for the same weights, images and settings. Where the record is renewed
     (see ``record``), everything is measured, and the table is written.
@@ -34,7 +34,7 @@ def measured(
         sets: all images that ``measure`` uses, by name.
         measure: takes a network and ``sets``; returns numbers by name.
         path: of the table, CSV.
-        settings: numbers that the measurement depends on, too: columns of the table.
+        settings: numbers that the measurement also depends on: columns of the table.
     """
     path = Path(path)
     known = _read(path)
@@ -57,7 +57,7 @@ def measured(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Return the table so far; what is no such table counts as empty."""
+    """Return the table so far; a file that is not such a table counts as empty."""
     keys = ["model", "weights", "data"]
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=keys)
     return (table if set(keys) <= set(table) else pd.DataFrame(columns=keys)).set_index("model")
@@ -77,7 +77,7 @@ def after_each_row(model: nn.Module, sets: dict[str, Digits]) -> dict[str, float
     Returns:
         ``accuracy 1``, ``accuracy 2``, ... by the number of rows read, and ``confidence 1``, ...,
         the mean probability of the answer (0 to 1); ``settled``, the number of rows after which
-        half of the answers do not change any more.
+        half of the answers no longer change.
     """
     (digits,) = sets.values()
     logits = evaluation.predict(model, digits.images, method="logits_by_row")  # (N, rows, classes)
@@ -107,11 +107,11 @@ def at_one_point(model: nn.Module, sets: dict[str, Digits], share: float) -> dic
     """Return what a network misclassifies and rejects if it rejects ``share`` of the first set.
 
     This is a ``measure`` once ``share`` is fixed. A network with an eleventh class rejects by the
-    probability of that; any other by its energy.
+    probability of that class; any other by its energy.
 
     Returns:
-        Shares (0 to 1) of each set: by its name, of a set of digits, those that the ten outputs for
-        digits misclassify; and ``NAME: rejected``.
+        Shares (0 to 1) of each set: by its name, for a set of digits, the share that the ten
+        outputs for digits misclassify; and ``NAME: rejected``.
     """
     images = torch.cat([digits.images for digits in sets.values()])
     parts = evaluation.predict_on_all_cores(model, images).split([len(d) for d in sets.values()])

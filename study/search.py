@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Job = tuple[Run, dict]  # a run and its identity
-# By the folder of a run's results: what trains it here, and another file with its weights.
+# For each folder of a run's results: what trains it here, and another file with its weights.
 _jobs: dict[Path, tuple[Path, Job, Digits, Digits | None]] = {}
 _copies: dict[Path, Path] = {}
 
@@ -49,12 +49,12 @@ def search(
     progress: bool = True,
     **settings,
 ) -> pd.DataFrame:
-    """Train every combination of ``grid``, except those already trained; return one row a run.
+    """Train every combination of ``grid``, except those already trained; return one row per run.
 
-    What was trained here, or is on record with the same settings, data and code, is not trained
-    again. Each run has one thread and a process that imports the code anew, and as many run at once
-    as the machine has physical cores (one on an accelerator): the fastest way, with the same result
-    however many run at once. Interrupt it whenever you like; what was finished is kept.
+    Runs that were trained here, or are on record with the same settings, data and code, are not
+    trained again. Each run has one thread and a process that imports the code anew, and as many run
+    at once as the machine has physical cores (one on an accelerator): the fastest way, with the
+    same result however many run at once. Interrupt it whenever you like; finished runs are kept.
 
     Args:
         grid: settings by name; a list, or a NumPy array, is varied, anything else is fixed:
@@ -66,10 +66,10 @@ def search(
             worker, with the same results; only this process writes to ``runs_dir``.
         device, precision: see ``training.fit``.
         judge: sets of images by name, which every run classifies when it is trained;
-            ``predictions`` tells the answers. Nothing of it is in the table, or chosen by.
-        retrain: train all of them again, here, whatever is on record.
+            ``predictions`` returns the answers. They are not in the table, and no choice uses them.
+        retrain: train all runs again, here, whatever is on record.
         tensorboard: write a TensorBoard log for each run.
-        settings: settings that all runs share, where the grid does not say otherwise.
+        settings: settings that all runs share, unless the grid says otherwise.
 
     Returns:
         ``name`` of the grid, where grids have names; the settings of ``grid``; then ``status``
@@ -80,7 +80,7 @@ def search(
 
     Raises:
         ValueError: a setting is unknown, missing, repeated, or makes no sense (before training).
-        code_hash.CodeError: the code in memory is not that of the files (before training).
+        code_hash.CodeError: the code in memory differs from that in the files (before training).
         runs.RunError: a run failed, or cannot be written; the others are trained and kept.
         cluster.ClusterError: a worker would compute something else, or the scheduler was lost.
     """
@@ -123,7 +123,7 @@ def _jobs_of(
     device: str | None,
     precision: str | None,
 ) -> tuple[list[Path], dict[Path, Job]]:
-    """Return the folder of each point, and what has to be in each folder."""
+    """Return the folder of each point, and what must be in each folder."""
     runs = [Run.of(settings | point) for _, point in points]
     for network in {run.network for run in runs}:
         check_imported(network)
@@ -171,7 +171,7 @@ def _found(jobs: dict[Path, Job], study: str, place: Path, progress: bool) -> di
 def _recorder(
     study: str, jobs: dict[Path, Job], found: dict[Path, Path], judge: dict[str, Digits]
 ) -> Callable[[Path], None]:
-    """Return what has each run judged that ended here, and put on record where that is renewed."""
+    """Return a function that judges each run that ended here, and renews the record if asked to."""
     prints = {name: fingerprint(digits) for name, digits in judge.items()}
     keys = [record.key(told) for _, told in jobs.values()]
     codes = {told["network"]: told["code"] for _, told in jobs.values()}
@@ -244,7 +244,7 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
 
     Raises:
         NoneConverged: every run diverged.
-        ValueError: ``by`` is no loss.
+        ValueError: ``by`` is not a loss.
     """
     if by not in ("valid_loss", "train_loss"):
         raise ValueError(f"by must be 'valid_loss' or 'train_loss', got {by!r}")
@@ -262,7 +262,7 @@ def best(runs: pd.DataFrame, by: str) -> pd.Series:
 
 
 def _close_call(finished: pd.DataFrame, chosen: pd.Series, by: str) -> str:
-    """Return a note if a run of another machine is behind by less than seeds differ, or ""."""
+    """Return a note if a run from another machine is behind by less than seeds differ, or ""."""
     if "trained" not in finished:
         return ""
     others = finished[finished["trained"] != chosen["trained"]]
@@ -291,9 +291,9 @@ def histories(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def predictions(run: pd.Series, digits: Digits) -> torch.Tensor:
-    """Return the most probable digit of each image, int64 (N,), by one row of the table.
+    """Return the most probable digit of each image, int64 (N,), for one row of the table.
 
-    Nothing is computed where the search was told to judge its runs on these images.
+    Nothing is computed if the search was told to judge its runs on these images.
     """
     known = record.answers(Path(run["folder"]), digits)
     return record.answer(load_model(run), digits.images) if known is None else known
@@ -302,10 +302,10 @@ def predictions(run: pd.Series, digits: Digits) -> torch.Tensor:
 def load_model(run: pd.Series) -> nn.Module:
     """Return the trained network of one row of the table, in eval mode, on the CPU.
 
-    A run on record whose weights are not here is trained again, and a line says so.
+    A run on record whose weights are not here is trained again, and a printed line says so.
 
     Raises:
-        runs.RunError: that failed, or the search that found the run was another process's.
+        runs.RunError: that failed, or another process's search found the run.
     """
     return weights.load_model(_weights_of(run))
 

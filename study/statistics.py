@@ -1,6 +1,6 @@
 """Statistics of predictions: intervals, paired tests, clusters, calibration.
 
-Nothing here runs a network: every function takes counts, answers or logits that exist already.
+Nothing here runs a network: every function takes counts, answers or logits that already exist.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """Return Wilson's 95% interval (1927) of the accuracy of ``correct`` out of ``total``.
 
-    It holds its level near 100%, where the usual normal interval does not. NaN of no images.
+    It holds its level near 100%, where the usual normal interval does not. NaN without images.
     """
     if not total:
         return np.nan, np.nan
@@ -45,7 +45,7 @@ def accuracy_columns(correct: int, total: int) -> dict[str, object]:
 
 
 def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Return the share of several answers to each image that is right, float64 (N,), 0 to 1.
+    """Return, for each image, the share of several answers that are right, float64 (N,), 0 to 1.
 
     Args:
         predictions: the answers of each seed of a model, int64 (N,).
@@ -56,7 +56,7 @@ def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> to
 
 @dataclass(frozen=True)
 class Clusters:
-    """Groups of images that resemble each other: a writer of one odd 7 writes the next like it.
+    """Groups of images that resemble each other: whoever writes one odd 7 writes another like it.
 
     Attributes:
         ids: shape (N,), the cluster of each image, for instance its writer.
@@ -74,7 +74,7 @@ class Clusters:
     def resampled_sums(self, values: np.ndarray) -> np.ndarray:
         """Return the sums of values (N, K) over images drawn anew by clusters, (num_draws, K).
 
-        This is the bootstrap: clusters are drawn with replacement, each with all its images, as
+        This is the bootstrap: clusters are drawn with replacement, each with all its images, and as
         many from each stratum as it has (Davison and Hinkley 1997, "Bootstrap Methods and their
         Application", section 3.8).
         """
@@ -105,12 +105,12 @@ def mean_with_interval(by_model: Mapping[str, torch.Tensor], clusters: Clusters)
     """Return the mean over images that come in clusters, with its 95% percentile interval.
 
     Args:
-        by_model: shape (N,), a number of each image by model: whether the model is right, or which
+        by_model: shape (N,), a number for each image by model: whether the model is right, or what
             share of several seeds is (0 to 1), or by how much it errs more than another.
 
     Returns:
-        One row a model: ``mean``, and the ends of its interval, ``low`` and ``high``, of no width
-        where all numbers are equal.
+        One row per model: ``mean``, and the ends of its interval, ``low`` and ``high``, which are
+        equal where all numbers are equal.
     """
     columns = np.column_stack([np.asarray(v, dtype=float) for v in by_model.values()])
     sums = clusters.resampled_sums(np.column_stack([columns, np.ones(len(columns))]))
@@ -122,7 +122,7 @@ def mean_with_interval(by_model: Mapping[str, torch.Tensor], clusters: Clusters)
 def sign_flip_test(values: Sequence[float], clusters: Clusters) -> float:
     """Return the p-value of the sum of paired differences (N,), by flipping signs of clusters.
 
-    If two models were equally good, the sum over each cluster could as well have the other sign
+    If two models were equally good, the sum over each cluster could equally have the other sign
     (Fisher 1935, "The Design of Experiments", section 21): of ``num_draws`` random choices of
     signs, this is the share whose total is as large.
     """
@@ -136,8 +136,8 @@ def sign_flip_test(values: Sequence[float], clusters: Clusters) -> float:
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return p-values adjusted for their number (Holm 1979).
 
-    Where those below a level are called real, the chance that even one of them is not is at most
-    that level.
+    If the differences whose values are below some level are called real, the chance that even one
+    of them is not is at most that level.
     """
     p_values = np.asarray(p_values, dtype=float)
     order = p_values.argsort()
@@ -152,14 +152,14 @@ def differences(
 ) -> pd.DataFrame:
     """Compare the errors of every other model with those of a reference, on the same images.
 
-    Interval and test hold for these trainings: they take account of the images and their writers,
-    and of the variation between seeds only as far as ``right`` is a mean over many.
+    Interval and test hold for these trained networks: they take account of the images and their
+    writers, and of the variation between seeds only as far as ``right`` is a mean over many.
 
     Args:
         right: by model, bool or share of seeds, shape (N,), the reference among them.
 
     Returns:
-        One row a model: ``mean`` difference of its error and the reference's (above 0 where the
+        One row per model: ``mean`` difference of its error and the reference's (above 0 where the
         model errs more), ``low`` and ``high``, ``p`` by ``sign_flip_test``, and ``adjusted p`` by
         ``holm``.
     """
@@ -173,7 +173,7 @@ def differences(
 def design_effects(right: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.DataFrame:
     """Return how much clusters widen the interval of each model, and what chance alone would do.
 
-    The design effect is the variance of the accuracy where clusters are drawn, over the variance
+    The design effect is the variance of the accuracy when clusters are drawn, over the variance
     for as many independent images (Kish 1965, "Survey Sampling"). It is computed by linearisation,
     as for the ratio of errors to images.
 
@@ -181,7 +181,7 @@ def design_effects(right: Mapping[str, torch.Tensor], clusters: Clusters) -> pd.
         right: by model, bool, shape (N,): whether it is right on each image.
 
     Returns:
-        One row a model: ``errors``, ``design effect`` (NaN without errors), and the range of 95%
+        One row per model: ``errors``, ``design effect`` (NaN without errors), and the range of 95%
         of the effects where images are shuffled among clusters, ``chance low`` and ``chance high``.
     """
     wrong = np.column_stack([~np.asarray(values) for values in right.values()]).astype(float)
@@ -236,10 +236,10 @@ def calibration(
         labels: int64, shape (N,).
 
     Returns:
-        One row a model: ``mean`` confidence minus accuracy (above 0: overconfident), ``low`` and
+        One row per model: ``mean`` confidence minus accuracy (above 0: overconfident), ``low`` and
         ``high``; ``log-likelihood``, the mean of the label's (nats, at most 0); ``Brier score``
         (1950), the squared distance of the probabilities from those of the truth, summed over
-        classes, in the mean over images (0 to 2, less is better).
+        classes and averaged over images (0 to 2, lower is better).
     """
     table, scores = {}, []
     for name, values in logits.items():
@@ -277,14 +277,14 @@ def compare_trials(
     """Return the errors of each trial of a cross-validation, beside those of a reference.
 
     Args:
-        runs: of one split, one row a training: ``trial``, ``fold``, ``images`` and ``errors``.
-        misclassified: one row for each image that a training got wrong: ``trial``, ``fold`` and
+        runs: of one split, one row per run: ``trial``, ``fold``, ``images`` and ``errors``.
+        misclassified: one row for each image that a run got wrong: ``trial``, ``fold`` and
             ``image``.
         reference: the trial to compare with, on the images of the folds that a trial was run on.
         clusters: of all images, those of every fold; without them, there are no intervals.
 
     Returns:
-        One row a trial, in the order of ``runs``: ``folds``, ``images``, ``errors``, ``error``
+        One row per trial, in the order of ``runs``: ``folds``, ``images``, ``errors``, ``error``
         (0 to 1), ``change`` (of the errors, relative to the reference's; NaN if it has none), the
         ends of its 95% interval, ``low`` and ``high``, and ``p``, by ``mcnemar``'s test. They
         compare these networks, one seed each: the variation between seeds is in neither

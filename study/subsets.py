@@ -4,12 +4,12 @@ from study.data import Digits, split
 
 
 def subset(train: Digits, number: int, seed: int) -> Digits:
-    """Return ``number`` images with equal shares of each class, other ones for each seed.
+    """Return ``number`` images with the same shares of classes, different ones for each seed.
 
-    If there are no more than ``number``, these are all, in their order.
+    If there are no more than ``number``, all are returned, in their order.
 
     Raises:
-        ValueError: fewer than ten would be left, or taken: one of each class.
+        ValueError: fewer than ten, one of each class, would be left or taken.
     """
     if number >= len(train):
         return train

@@ -17,8 +17,8 @@ class _Names(dict):
         return file
 
 
-# What the tables, the page and the API call the files in models/. One that is not listed, like that
-# of your own network, goes by the file's name.
+# What the tables, the page and the API call the files in models/. A file that is not listed, like
+# that of your own network, goes by its own name.
 NAMES = _Names(
     without_validation="CNN",
     with_validation="CNN, with validation",
@@ -48,7 +48,7 @@ NUM_ROWS = 14  # the published table shows the first models only
 
 
 def names(files: Sequence[str]) -> dict[str, str]:
-    """Return the files by the names of their models; ValueError where two have the same."""
+    """Return the files by the names of their models; ValueError if two have the same name."""
     by_name = {NAMES[file]: file for file in files}
     if len(by_name) < len(files):
         raise ValueError(f"two of these models have the same name: {', '.join(files)}")
@@ -60,7 +60,7 @@ def read_answers(path: str | Path, labels: torch.Tensor) -> torch.Tensor:
 
     Args:
         path: a table with a row for each misclassified image, ``image`` (its index) and ``answer``;
-            those beyond the N images do not count.
+            rows beyond the N images do not count.
     """
     mistakes = pd.read_csv(path).query("image < @labels.shape[0]")
     answers = labels.clone()
@@ -84,7 +84,7 @@ def result_rows(
     facts: Mapping[str, dict[str, float]],
     clusters: statistics.Clusters,
 ) -> pd.DataFrame:
-    """Return the results as numbers, one row a model (see ``result_table``).
+    """Return the results as numbers, one row per model (see ``result_table``).
 
     Args:
         predictions: by model, the answers of each of its seeds, int64 (N,); the first are those of
@@ -111,7 +111,7 @@ def result_rows(
 
 
 def result_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the first results as they are published: one row a model, every number as text.
+    """Return the first results as they are published: one row per model, every number as text.
 
     Args:
         results: numbers, as ``result_rows`` returns them and ``results/results.csv`` has them.

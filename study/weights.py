@@ -22,7 +22,7 @@ FILE_FORMAT = "mnist-study-1"
 
 
 class ModelFileError(RuntimeError):
-    """A weights file cannot be read; the message names the file and the cure."""
+    """A weights file cannot be read; the message names the file and the remedy."""
 
 
 def plain(value: object, name: str) -> object:
@@ -31,7 +31,7 @@ def plain(value: object, name: str) -> object:
     NumPy's numbers become Python's, and sequences, NumPy's arrays among them, become tuples.
 
     Raises:
-        ValueError: there is something else in it; the message has ``name``.
+        ValueError: there is something else in it; the message contains ``name``.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -50,7 +50,7 @@ def plain(value: object, name: str) -> object:
 def save_model(
     path: str | Path, model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.DataFrame
 ) -> None:
-    """Write a weights file that ``load_model`` reads without knowing anything else.
+    """Write a weights file that ``load_model`` can read without knowing anything else.
 
     A file with the same weights is left alone: only the seconds of its history would change.
     """
@@ -86,7 +86,7 @@ def pack(model: nn.Module, *, hyperparameters: dict, seed: int, history: pd.Data
 
 
 def unpack(content: bytes) -> nn.Module:
-    """Return the network that ``pack`` packed; ModelFileError where it cannot be built again."""
+    """Return the network that ``pack`` packed; ModelFileError if it cannot be built again."""
     return _build(_parse(content, "the file"), "the file")
 
 
@@ -112,7 +112,7 @@ def load_model(path: str | Path) -> nn.Module:
     """Return the network of a weights file, on the CPU, in eval mode.
 
     Raises:
-        ModelFileError: the file is missing, damaged, foreign, or of another version of this
+        ModelFileError: the file is missing, damaged, foreign, or from another version of this
             repository.
     """
     return _build(read_model_file(path), path)

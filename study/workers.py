@@ -1,7 +1,7 @@
-"""Train the runs of a search in new processes of this machine, several at once.
+"""Train the runs of a search in new processes on this machine, several at once.
 
-A process imports the code anew, so that what was imported before an edit, or changed in a notebook,
-trains nothing. It ends with the process that searches.
+A process imports the code anew, so that no run is trained with code imported before an edit or
+changed in a notebook. It ends with the process that searches.
 """
 
 import os
@@ -29,7 +29,7 @@ _problem: str  # in a worker: why it must not train, or ""
 
 
 def default_number(device: str | None = None) -> int:
-    """Return how many runs train at once: one a physical core, or one on an accelerator."""
+    """Return how many runs train at once: one per physical core, or one on an accelerator."""
     if where_to_train(device)[0].type != "cpu":
         return 1
     return joblib.cpu_count(only_physical_cores=True)
@@ -44,8 +44,8 @@ def train_all(
 ) -> Iterator[tuple[Path, Outcome]]:
     """Train on this machine; yield each run's folder and files as it ends.
 
-    Where a process is ended from outside, which ends the others beside it, all runs that are left
-    are trained one after another, so that each has the memory to itself and costs itself alone.
+    If a process is ended from outside, which ends the others too, all remaining runs are trained
+    one after another, so that each has the memory to itself, and a failure costs only that run.
     """
     left = dict(jobs)
     try:
@@ -74,7 +74,7 @@ def _train_in_new_processes(
     """Train several runs at once. joblib would train a single one here, with what was imported."""
     if not jobs:
         return
-    # As arrays: a tensor that is a part of another would be pickled with all of it.
+    # As arrays: a tensor that is part of another would be pickled with all of it.
     arrays = [p and (p.images.numpy(), p.labels.numpy()) for p in (train, valid)]
     executor = ProcessPoolExecutor(
         min(num_workers, len(jobs)),
@@ -86,7 +86,7 @@ def _train_in_new_processes(
         for future in as_completed(futures):
             yield futures[future], future.result()
             del futures[future]
-    finally:  # where some are left, nobody will collect them
+    finally:  # nobody will collect the results of any that are left
         executor.shutdown(kill_workers=bool(futures))
 
 
@@ -105,5 +105,5 @@ def _begin_worker(parent: int, arrays: list, codes: dict[type, str]) -> None:
 
 
 def _train(run: Run, identity: dict, tensorboard: bool) -> Outcome:
-    """In a worker: train a run; an error costs this run alone."""
+    """In a worker: train a run; an error costs only this run."""
     return _problem or runs.train(run, identity, *_digits, tensorboard)

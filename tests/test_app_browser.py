@@ -146,7 +146,7 @@ def test_lines_of_digits_have_boxes_and_are_said(page, digits):
     assert_boxes_hold_ink(page)
     assert page.locator("#boxes div").count() == 6
     captions = page.locator("#steps figcaption").all_text_contents()
-    assert "and for their middles" in captions
+    assert "probability of being near a digit's centre" in captions
 
 
 def test_something_that_is_no_digit(page):

@@ -45,11 +45,11 @@ def page() -> str:
 
 
 def numbers(model: DeepCNN) -> dict:
-    """Return what network.js needs to compute as a model with a ``TopHat`` does.
+    """Return what network.js needs to compute what a model with a ``TopHat`` computes.
 
-    Its items are ``threshold``, the probability of "no digit" from which a drawing is refused;
+    Its items are ``threshold``, the probability of "no digit" from which a drawing is rejected;
     ``window`` (pixels), of the top-hat; ``mean`` and ``deviation`` of the pixels; ``layers``, their
-    sizes; and ``numbers``, float16 in base64: of each layer first the kernels (outputs, inputs,
+    sizes; and ``numbers``, float16 in base64: for each layer first the kernels (outputs, inputs,
     size, size), then the biases (outputs,).
 
     Raises:
@@ -60,7 +60,7 @@ def numbers(model: DeepCNN) -> dict:
         layers.append(layer)
         arrays += [kernels.ravel(), biases]
     # Little-endian on every machine. The batch normalisation was folded in double precision, so
-    # each number is rounded once, and to the same one everywhere.
+    # each number is rounded once, and to the same value everywhere.
     with np.errstate(over="ignore"):
         halves = np.concatenate(arrays).astype("<f2")
     if not np.isfinite(halves).all():
@@ -76,9 +76,9 @@ def numbers(model: DeepCNN) -> dict:
 
 
 def _convolutions(model: DeepCNN) -> Iterator[tuple[dict, np.ndarray, np.ndarray]]:
-    """Each convolution's sizes, kernels and biases, with its batch normalisation folded in.
+    """Yield each convolution's sizes, kernels and biases, with its batch normalisation folded in.
 
-    The last linear layer comes as a convolution of one pixel.
+    The last linear layer is given as a convolution of one pixel.
     """
     modules = list(model.features)
     for i, convolution in enumerate(modules):

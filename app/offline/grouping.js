@@ -1,9 +1,9 @@
 "use strict";
 
-// Strokes -> digits, numbers and lines of them: what touches or stands above each other is one
+// Strokes -> digits, numbers and lines of them: pieces that touch or stand above each other are one
 // digit; neighbours are joined where the network sees one digit in both, and not a digit in each.
 
-const SPECK = 0.04; // of all ink: a low piece with less is a touch of the paper by accident
+const SPECK = 0.04; // of all ink: a low piece with less is an accidental touch of the paper
 const LOW = 0.5; // of the highest piece
 const OVERLAP = 0.5; // of the narrower piece: pieces above each other belong to one digit
 const ABOVE = 0.35; // of the height: they stand no further apart than this
@@ -19,7 +19,7 @@ function pieceOf(lines) {
   return { lines, ...box, ink, width: box.right - box.left, height: box.bottom - box.top };
 }
 
-// Joins pieces for which `belong` holds until there are none.
+// Joins pieces for which `belong` holds until none are left to join.
 function merged(pieces, belong) {
   const left = [...pieces], done = [];
   while (left.length) {
@@ -77,7 +77,7 @@ function piecesOf(lines) {
   return pieces.filter((piece) => piece.ink >= SPECK * ink || piece.height >= LOW * height);
 }
 
-// Returns lines of digits in reading order; `look` gives a piece what the network says of it.
+// Returns lines of digits in reading order; `look` returns what the network says about a piece.
 function readingOf(lines, look) {
   const pieces = piecesOf(lines);
   if (!pieces.length) return [];
@@ -89,7 +89,7 @@ function readingOf(lines, look) {
     joined(one, other).height < 1.5 * height);
   const digits = joinedByScore(stacked.map(look), look, height);
   const refused = digits.filter((one) => one.digit === null).length;
-  // A digit may be in two pieces; three that are digits each are no digit in pieces.
+  // One digit may be in two pieces; three pieces that are each a digit are not one digit.
   const isOne = whole.digit !== null && (digits.length < 3 || refused > 0);
   return isOne || 2 * refused > digits.length ? [[whole]] : inLines(digits);
 }

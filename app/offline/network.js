@@ -3,8 +3,8 @@
 // The forward pass of network.py's DeepCNN. Batch normalisation is folded into the convolutions,
 // and the last linear layer is written as a convolution of one pixel.
 
-// `model` is what `numbers` in Python writes: for each layer its sizes, and the numbers of all of
-// them, one after the other. Returns the same layers, each with its kernels and biases.
+// `model` is what `numbers` in Python writes: each layer's sizes, and the numbers of all layers, one
+// after the other. Returns the same layers, each with its kernels and biases.
 function layersOf(model) {
   const numbers = halves(model.numbers);
   let used = 0;

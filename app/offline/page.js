@@ -7,15 +7,15 @@ const layers = layersOf(model);
 
 // --- Reading ---
 
-let frame; // the frame of the screen before which the drawing will be read
+let frame; // the screen's frame before which the drawing will be read
 
 function readSoon() {
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => (isReadable() ? show(read()) : showInstead(HIDDEN)));
 }
 
-// Returns the lines of digits that are drawn. Each has the digit, null for no digit; the closest
-// digit; the eleven probabilities; the image that the network took; and the piece of ink.
+// Returns the lines of digits that are drawn. Each digit has its value, null for no digit; the
+// closest digit; the eleven probabilities; the network's input image; and the piece of ink.
 const read = () => readingOf(content.lines, look);
 
 function look(piece) {
@@ -48,8 +48,8 @@ function inWords(lines, digits) {
   if (digits.length > 1) {
     const unread = digits.filter((one) => one.digit === null).length;
     const least = percent(Math.min(...digits.map((one) => one.probabilities[one.digit] ?? 1)));
-    const each = unread ? `${unread} of ${digits.length} pieces unread` : `${digits.length} digits`;
-    return [`This is ${lines.map(signs).join(", ")}`, `${each}; the least certain is ${least} sure`];
+    const each = unread ? `${unread} of ${digits.length} pieces could not be read` : `${digits.length} digits`;
+    return [`This is ${lines.map(signs).join(", ")}`, `${each}; the least certain has a probability of ${least}`];
   }
   if (digit !== null) return [`This is ${withArticle(digit)}`, `${percent(probabilities[digit])} sure`];
   const sure = percent(probabilities[NO_DIGIT]);
@@ -107,7 +107,7 @@ function showInput(image) {
 for (const name of ["paste", "drop", "dragover"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault(); // otherwise the browser would open a dropped file in place of the page
-    if (name !== "dragover") notify("This page reads only what is drawn on it, no files and no text.");
+    if (name !== "dragover") notify("This page reads only what is drawn on it, not files or text.");
   });
 }
 listen(readSoon);

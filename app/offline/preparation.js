@@ -19,7 +19,7 @@ function prepare(lines) {
   return centred(means());
 }
 
-// Where lines are, as wide as they are.
+// The box around lines, their width included.
 function boxOf(lines) {
   const box = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
   for (const { from, to, width } of lines) {

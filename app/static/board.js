@@ -1,12 +1,12 @@
 "use strict";
 
-// What both pages share: paper to draw on by mouse, pen, finger or arrow keys, and the answer.
+// What both pages share: paper to draw on with mouse, pen, finger or arrow keys, and the answer.
 
 const QUIET = 700; // milliseconds an answer must stand before a screen reader reads it out
 const STEP = 1 / 40; // of the paper's side, by which an arrow key moves the pen
 const NO_DIGIT = 10; // the place of "no digit" among a model's probabilities, where it has one
-const MOST_UNDONE = 100; // changes of the paper that are remembered
-const ALTERED = 8; // levels of 255 by which browsers may falsify what is read, and do no harm
+const MOST_UNDONE = 100; // changes to the paper that are remembered
+const ALTERED = 8; // levels of 255 by which browsers may alter what is read without harm
 
 const byId = (id) => document.getElementById(id);
 const canvas = byId("canvas");
@@ -91,7 +91,7 @@ function moveTo(next) {
   Object.assign(pen, next);
 }
 
-// Calls whenChanged after each change of the paper, and once now: see `changed`.
+// Calls whenChanged after each change to the paper, and once now: see `changed`.
 function listen(whenChanged) {
   changed = whenChanged;
   listenToPointers();
@@ -143,7 +143,7 @@ function listenToPointers() {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (pointer?.id !== event.pointerId) return;
-    // A fast pen moves several times within one frame; not every browser tells.
+    // A fast pen moves several times within one frame; not every browser reports this.
     const moves = event.getCoalescedEvents?.() ?? [];
     for (const move of moves.length ? moves : [event]) moveTo(place(move));
   });
@@ -152,7 +152,7 @@ function listenToPointers() {
       if (pointer?.id === event.pointerId) lift();
     });
   }
-  // A quick stroke is no fling, after which the browser would take the next tap for a stop.
+  // A quick stroke is not a fling, after which the browser would take the next tap for a stop.
   canvas.addEventListener("touchmove", (event) => event.preventDefault(), { passive: false });
 }
 

@@ -3,16 +3,16 @@
 const PAUSE = 120; // milliseconds the pen must rest before the drawing is sent
 const PATIENCE = 400; // milliseconds after which it is sent even if the pen keeps moving
 // Pixels of a picture's longer side; larger ones shrink before they are sent. In photos, digits may
-// be small; as a JPEG, a large one has a megabyte.
+// be small; as a JPEG, a large one takes a megabyte.
 const LONGEST = { "image/jpeg": 3000, other: 1024 };
-const BARS_TITLE = "Probability of each digit, and of none";
+const BARS_TITLE = "Probability of each digit and of no digit";
 const TEXT = "Only pictures are read: drop or paste one, or draw the digits.";
-const ADDRESS = "Addresses are not read: save the picture, or copy it, and drop or paste that.";
+const ADDRESS = "Addresses are not read: save or copy the picture, then drop or paste it here.";
 const CAPTIONS = {
   "picture": "your picture, in grey",
   "ink found": "ink found",
-  "ink of digits": "what a network takes for the ink of digits",
-  "middles of digits": "and for their middles",
+  "ink of digits": "probability of being a digit's ink",
+  "middles of digits": "probability of being near a digit's centre",
   "cropped": "cropped",
   "scaled": "scaled to 20 × 20",
   "centred": "centred by mass in 28 × 28",
@@ -27,7 +27,7 @@ let asking = null; // the request that is not answered yet
 // --- Pictures from elsewhere ---
 
 // Opens what was chosen, dropped or pasted: text, an address, or files of any type, since many
-// systems do not know that of a HEIC.
+// systems do not know the type of a HEIC file.
 function take(data) {
   const files = [...data.files];
   if (files.length) {
@@ -54,7 +54,7 @@ async function open(file, count) {
   }
 }
 
-// Returns what board.js paints, what is sent, and where on the paper it is, in shares of its side.
+// Returns what board.js paints, what is sent, and where on the paper it is, in fractions of a side.
 async function pictureOf(file) {
   let bitmap;
   try {
@@ -113,7 +113,7 @@ document.addEventListener("dragover", (event) => event.preventDefault());
 
 // --- Asking ---
 
-// Tells whether an answer is on its way that will replace the one shown.
+// Tells whether an answer that will replace the one shown is on its way.
 function showBusy() {
   const busy = [opening, unsentSince, asking].some((one) => one !== null);
   byId("result").setAttribute("aria-busy", busy);
@@ -156,7 +156,7 @@ async function ask() {
     else showProblem(answer.error);
   } catch {
     if (mine !== asking) return;
-    showProblem("The server does not answer. Is it still running?");
+    showProblem("The server is not answering. Is it still running?");
   }
   asking = null;
   showBusy();
@@ -174,7 +174,7 @@ function show(answer) {
   if (answer.digits.length) showWhy(answer);
 }
 
-// The digits of an answer, line by line; what is no digit at all is a line of its own.
+// The digits of an answer, line by line; if there are none, what was found is a line of its own.
 function linesOf({ lines, digits }) {
   const read = lines.map((line) => line.digits.map(({ place }) => digits[place]));
   return read.length ? read : [digits];
@@ -191,7 +191,9 @@ function inWords(answer) {
   const [{ digit, closest, probabilities, score }] = digits;
   const closeness = `${percent(probabilities[closest])} sure`;
   if (digit !== null) return [`This is ${withArticle(digit)}`, closeness];
-  if (score < answer.threshold) return ["Not sure which digit", `The closest is ${closest}, ${closeness}.`];
+  if (score < answer.threshold) {
+    return ["Not sure which digit", `The closest digit is ${closest} (${closeness}).`];
+  }
   return ["No digit that I know", `${percent(score)} sure. The closest digit is ${closest}.`];
 }
 
@@ -266,8 +268,8 @@ function showWhy(answer) {
 function showWhyOne(answer) {
   const { picture, lowest } = answer.occlusion;
   const caption =
-    "Squares of 7 × 7 pixels hidden in turn: without the orange ink, the network is less sure, " +
-    `at worst ${percent(lowest)}`;
+    "Squares of 7 × 7 pixels are hidden in turn: without the orange ink, the network is less sure, " +
+    `down to ${percent(lowest)}`;
   byId("occlusion").replaceChildren(figure(picture, caption));
   byId("neighbours").replaceChildren(
     ...answer.neighbours.map((one) => figure(one.picture, withArticle(one.label))),

@@ -56,12 +56,12 @@ def unevenly_lit(digit: np.ndarray) -> np.ndarray:
 
 
 def eroded(digit: np.ndarray) -> np.ndarray:
-    """Make its strokes thinner: erode it by 3x3 at a size of 84x84."""
+    """Make its strokes thinner: erode it with a 3x3 window at 84x84 pixels."""
     return ndimage.grey_erosion(enlarged(digit, 84), size=(3, 3))
 
 
 def dilated(digit: np.ndarray) -> np.ndarray:
-    """Make its strokes thicker: dilate it by 3x3 at a size of 84x84."""
+    """Make its strokes thicker: dilate it with a 3x3 window at 84x84 pixels."""
     return ndimage.grey_dilation(enlarged(digit, 84), size=(3, 3))
 
 

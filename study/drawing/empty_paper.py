@@ -44,7 +44,7 @@ def fold(rng: np.random.Generator) -> np.ndarray:
         paper = paper - rng.uniform(10, 40) * (side > 0)
         paper = paper - rng.uniform(20, 90) * np.exp(-((side / rng.uniform(0.01, 0.04)) ** 2))
         if rng.random() < 0.3:
-            paper = paper.T  # the creases cross
+            paper = paper.T  # so that the creases cross
     return _turned(paper.clip(0, 255).astype(np.uint8), rng, 10)
 
 
@@ -72,7 +72,7 @@ def table_edge(rng: np.random.Generator) -> np.ndarray:
     picture = np.where(outside, table, paper)
     edge = ndimage.gaussian_gradient_magnitude(outside.astype(float), rng.uniform(1, 2.5))
     picture = picture - rng.uniform(0, 160) * edge / edge.max()
-    # Unturned, the sheet's corner is its upper right one, and its edges make a 7.
+    # Before the turn, the visible corner is the sheet's upper right one, and its edges make a 7.
     return np.rot90(picture.clip(0, 255).astype(np.uint8), rng.integers(1, 4))
 
 

@@ -1,6 +1,6 @@
 """Printed digits to train on and to test networks with, in fonts that pip installs.
 
-They come out alike on every machine. The fonts in ``TEST_FONTS`` are never trained on.
+They look the same on every machine. The fonts in ``TEST_FONTS`` are never trained on.
 """
 
 import importlib.resources
@@ -55,12 +55,12 @@ TEST_FONTS = (
 
 
 def draw(count: int, seed: int, test: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Print digits, each in some font and slightly turned, and prepare them (see ``prepared``).
+    """Print digits, each in a random font and slightly turned, and prepare them (see ``prepared``).
 
     Args:
         count: how many; the ten digits take turns.
         seed: not negative. The first pictures are the same for any count.
-        test: in fonts that training never sees.
+        test: use fonts that training never sees.
 
     Returns:
         images: uint8, shape (count, 28, 28).
@@ -84,7 +84,7 @@ def any_font(rng: np.random.Generator, test: bool = False) -> tuple[str, str]:
 def picture(
     characters: Sequence[str], font: tuple[str, str], rng: np.random.Generator
 ) -> np.ndarray:
-    """Print one of some characters: black on white, uint8 (SIZE, SIZE) or up to 1.4 as wide."""
+    """Print one of several characters: black on white, uint8 (SIZE, SIZE) or up to 1.4 as wide."""
     sheet = Image.new("L", (SIZE, SIZE), 255)
     loaded = _load(*font, int(rng.choice([64, 80, 96])))
     character = characters[rng.integers(len(characters))]
@@ -95,7 +95,7 @@ def picture(
 
 
 def path(package: str, file: str) -> Path:
-    """Return where a font of a package lies."""
+    """Return the path of a font in a package."""
     if package == "matplotlib":
         return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
     return Path(str(importlib.resources.files(package))) / "files" / file

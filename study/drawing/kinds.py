@@ -1,4 +1,4 @@
-"""Kinds of pictures by name, each drawn from random numbers of its own."""
+"""Kinds of pictures by name, each drawn with its own random numbers."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Letters and signs, printed and by hand: non-digits to train on and to test networks with.
+"""Letters and signs, printed and handwritten: non-digits to train on and to test networks with.
 
-Those that are written with a digit's strokes are left out of training and testing alike: O o D Q
+Those that are written with a digit's strokes are left out of both training and testing: O o D Q
 (0), I l i j (1), Z z (2), y (4), S s (5), G b (6), B (8), g q (9), Greek letters of those shapes,
 and the signs | / ! ( ) [ ] { } ' , and the backslash (1), > (7) and $ (5).
 """
@@ -15,7 +15,7 @@ LETTERS = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwx"
 SIGNS = "&@#%?+=*"
 FOREIGN_LETTERS = "πΩλΔΣΨΞЖЮЯДЛЩ"  # only DejaVu and STIX have them all
 
-# Letters and signs that a font makes like a digit: a "d" that is a small "D", an "f" like an 8.
+# Letters and signs that look like a digit in a font: a "d" that is a small "D", an "f" like an 8.
 LEFT_OUT = {
     "font_amatic_sc": ascii_lowercase,
     "fontpkg_dancing_script": "fkrL",
@@ -26,7 +26,7 @@ LEFT_OUT = {
     "fontpkg_zeyada": "f&",
 }
 
-# Skeletons as in `strokes`. What is written like a digit in some hand is left out.
+# Skeletons as in `strokes`. What some people write like a digit is left out.
 WRITTEN_LETTERS = {
     "A": "0,100 50,0! 100,100 | 20,65 80,62",
     "C": "95,15 55,0 10,20 0,60 25,97 65,98 100,82",
@@ -75,10 +75,10 @@ def sign(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 
 
 def written_letter(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """Draw a letter as a hand writes it."""
+    """Draw a handwritten letter."""
     return strokes.written(tuple(WRITTEN_LETTERS.values()), rng, test)
 
 
 def _printed(signs: str, font: tuple[str, str], rng: np.random.Generator) -> np.ndarray:
-    """One of some letters or signs, but for those that the font makes like a digit."""
+    """One of several letters or signs, except those that look like a digit in the font."""
     return fonts.picture([s for s in signs if s not in LEFT_OUT.get(font[0], "")], font, rng)

@@ -1,8 +1,8 @@
-"""Pictures of what is no digit, to train networks that refuse it, and to test them.
+"""Pictures of non-digits, to train networks that reject them, and to test these networks.
 
-Circles are left out, and so are single lines that are not near level: they are a 0 and a 1. Letters
-that are written like a digit are left out too, as `letters` says. The hands and the fonts for
-testing are never those of training.
+Circles are left out, and so are single lines that are not nearly level: they are a 0 and a 1.
+Letters that are written like a digit are left out too, as `letters` says. The handwriting and the
+fonts for testing are never those for training.
 """
 
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def tick(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 
 
 def dash(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """Draw one to three dashes, near level, or a wave."""
+    """Draw one to three dashes, nearly level, or a wave."""
     hand = strokes.Hand.draw(rng, test)
     x = np.linspace(0, 1, 5)
     wave = rng.uniform(0, 0.15) * np.sin(rng.uniform(3, 8) * x) + rng.uniform(-0.2, 0.2) * x
@@ -91,7 +91,7 @@ def dash(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 
 
 def face(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """Draw a round face with eyes, a mouth, and at times a nose."""
+    """Draw a round face with eyes, a mouth, and sometimes a nose."""
     mood = rng.uniform(-12, 12)  # how far the mouth's corners rise
     parts = [
         "55,2 20,10 0,50 20,90 50,100 80,90 100,50 80,10 45,1",
@@ -104,7 +104,7 @@ def face(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 
 
 def shape(rng: np.random.Generator, test: bool = False) -> np.ndarray:
-    """Draw a star, a box, an arrow, a grid, spots and others; at times filled or turned."""
+    """Draw a star, a box, an arrow, a grid, spots or the like; sometimes filled or turned."""
     name = rng.choice(list(SHAPES))
     picture = strokes.written([SHAPES[name]], rng, test, widths=(0.75, 1.4), pens=(0.05, 0.12))
     if name in ("box", "triangle", "diamond") and rng.random() < 0.4:
@@ -115,7 +115,7 @@ def shape(rng: np.random.Generator, test: bool = False) -> np.ndarray:
 def two_digits(
     rng: np.random.Generator, digits: np.ndarray | None = None, test: bool = False
 ) -> np.ndarray:
-    """Draw two to four digits side by side: of ``digits``, uint8 (N, 28, 28), or by one hand."""
+    """Draw two to four digits side by side: of ``digits``, uint8 (N, 28, 28), or by one `Hand`."""
     count = rng.choice([2, 2, 2, 3, 4])
     hand = strokes.Hand.draw(rng, test)
     cells = []
@@ -165,7 +165,7 @@ CROSSINGS = tuple(
         ],
     )
 )
-# Styles of a digit, and the part that stays: the others are digits again, as half an 8 is a 3.
+# Styles of a digit, and the part that stays: other parts are digits again, as half an 8 is a 3.
 CUTS = (
     ("0", "top"),
     ("0", "bottom"),
@@ -201,8 +201,8 @@ class Kind:
         number: see ``numbered``.
         make: draws one with a random generator: uint8 (height, width), dark on light.
         share: how many times as many are drawn as of other kinds.
-        of_digits: whether ``make`` can use digits that it is given.
-        surface: whether nobody wrote it, so that there are no hands or fonts for testing.
+        of_digits: whether ``make`` can use given digits.
+        surface: whether nobody wrote it, so that no handwriting or fonts are kept for testing.
     """
 
     number: int
@@ -214,7 +214,7 @@ class Kind:
 
 KINDS = numbered(
     {
-        # What people type or write where a digit is asked for is a letter first of all.
+        # Where a digit is asked for, the non-digit that people type or write is usually a letter.
         "letters in fonts": Kind(0, letter, share=14),
         "letters by hand": Kind(1, written_letter, share=7),
         "signs": Kind(2, sign, share=2),
@@ -250,16 +250,15 @@ def draw(
 ) -> torch.Tensor:
     """Draw pictures of one kind and prepare them as a user's are: uint8, (count, 28, 28).
 
-    Where the preparation finds nothing drawn, or something that is a 1, the next picture takes its
-    place.
+    Where the preparation finds nothing drawn, or finds a 1, the next picture takes its place.
 
     Args:
         kind: one of ``KINDS``.
         count: how many.
         seed: not negative. The first pictures are the same for any count.
-        digits: uint8, (N, 28, 28): half of the pairs and of the crossed-out digits are made of
-            them. The others, or all without it, are drawn as strokes.
-        test: with fonts and hands that training never sees.
+        digits: uint8, (N, 28, 28): half of the pairs and of the crossed-out digits are made from
+            them. The others, or all if none are given, are drawn as strokes.
+        test: use fonts and handwriting that training never sees.
     """
     images = np.zeros((count, 28, 28), np.uint8)
     look = KINDS[kind]
@@ -274,7 +273,7 @@ def draw(
 
 
 def shares(count: int) -> dict[str, int]:
-    """Return how many pictures each kind has of ``count`` in all."""
+    """Return how many of ``count`` pictures each kind has."""
     parts = np.array([kind.share for kind in KINDS.values()])
     ends = np.round(count * parts.cumsum() / parts.sum()).astype(int)
     return dict(zip(KINDS, np.diff(ends, prepend=0).tolist(), strict=True))
@@ -283,7 +282,7 @@ def shares(count: int) -> dict[str, int]:
 def draw_all(
     count: int, seed: int, digits: np.ndarray | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw ``count`` pictures of all kinds, by their shares.
+    """Draw ``count`` pictures of all kinds, in proportion to their shares.
 
     Returns:
         images: uint8, shape (count, 28, 28), in the order of the kinds.
@@ -300,7 +299,7 @@ def _enlarged(digit: np.ndarray) -> np.ndarray:
 
 
 def _is_one(image: np.ndarray) -> bool:
-    """Whether ink is tall and narrow, or nearly fills a long rectangle that is not near level."""
+    """Whether ink is tall and narrow, or nearly fills a long rectangle that is not nearly level."""
     points = np.argwhere(image > 60)
     height, width = np.ptp(points, axis=0)
     if width < 0.4 * height:

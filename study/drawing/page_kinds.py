@@ -23,7 +23,7 @@ KINDS: dict[str, dict] = {
 
 
 def scene(writers: Writers, kind: str, number: int) -> pages.Scene:
-    """Draw a page of a kind; ``number`` seeds it."""
+    """Draw a page of some kind; ``number`` seeds it."""
     rng = np.random.default_rng([SEED, list(KINDS).index(kind), number, int(writers.test)])
     longer = log_uniform(rng, *LONGER)
     shape = np.array([longer, longer * rng.uniform(0.65, 1)]).round().astype(int)
@@ -37,7 +37,7 @@ def row(kind: str, scenes: Sequence[pages.Scene], texts: Sequence[str]) -> dict:
     Returns:
         pictures, exactly: how many there are, and how many are read without any mistake.
         wrong without ?: how many have a mistake and no "?".
-        digits, lines: shares of the digits that are right, and of the lines that are.
+        digits, lines: shares of the digits and of the lines that are right.
     """
     pairs = [(scene.text, text) for scene, text in zip(scenes, texts, strict=True)]
     joined = [(truth.replace("\n", ""), text.replace("\n", "")) for truth, text in pairs]
@@ -61,7 +61,7 @@ def is_wrong(truth: str, text: str) -> bool:
 
 
 def distance(one: str, other: str) -> int:
-    """Count the characters to insert, drop or change to make one text of another (Levenshtein)."""
+    """Count the characters inserted, dropped or changed between two texts (Levenshtein)."""
     costs = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         before, costs[0] = costs[0], i
@@ -71,7 +71,7 @@ def distance(one: str, other: str) -> int:
 
 
 def table(read: Callable[[np.ndarray], str], writers: Writers, count: int) -> pd.DataFrame:
-    """Draw and read pages of every kind: a row a kind (see ``row``)."""
+    """Draw and read pages of every kind; return one row per kind (see ``row``)."""
     rows = []
     for kind in KINDS:
         scenes = [scene(writers, kind, number) for number in range(count)]

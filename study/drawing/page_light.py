@@ -1,4 +1,4 @@
-"""What paper, light and camera make of a sheet: from ink to grey levels.
+"""What paper, light and camera do to a sheet: from ink to grey levels.
 
 Lengths are in units of the sheet, so that a page looks alike at every size.
 """
@@ -21,7 +21,7 @@ def photographed(rng: np.random.Generator, sheet: Sheet, test: bool, kind: str) 
     """Return the grey levels of a sheet, uint8 (height, width).
 
     Args:
-        test: with words in the fonts for testing.
+        test: use the fonts for testing in words.
         kind: of ``pages.KINDS``; a "canvas" is mostly plain and clean.
     """
     canvas = kind == "canvas"
@@ -202,7 +202,7 @@ def _in_a_window(
 def _taken(
     rng: np.random.Generator, sheet: Sheet, level: np.ndarray, plain: bool, most_noise: float
 ) -> np.ndarray:
-    """Blur it, add noise, and lower its resolution, as cameras, scanners and screens do."""
+    """Blur the page, add noise, and lower its resolution, as cameras, scanners and screens do."""
     if rng.random() < (0.3 if plain else 0.6):
         most = max(0.6, min(2.2, 0.035 * sheet.height / sheet.unit))
         level = ndimage.gaussian_filter(level, rng.uniform(0.3, most) * sheet.unit)

@@ -1,6 +1,6 @@
 """What pages of ``pages`` show besides digits: shapes, letters, words, underlines, frames, circles.
 
-Each function draws with the writer's pen on what is free of a sheet, or around its digits.
+Each function draws with the writer's pen on the free parts of a sheet, or around its digits.
 """
 
 import math
@@ -31,7 +31,7 @@ SHARES = {"photo": 1.0, "canvas": 0.35, "one digit": 1.0, "words": 0.5, "empty":
 
 
 def add(rng: np.random.Generator, sheet: Sheet, writer: Writer, kind: str) -> None:
-    """Draw what a page of some kind has besides digits."""
+    """Draw what a page of some kind shows besides digits."""
     share = SHARES[kind]
     if kind == "words":
         _full_of_words(rng, sheet, writer)
@@ -69,7 +69,7 @@ def _shapes(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 
 
 def _letters(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
-    """Write one to three words in letters of strokes."""
+    """Write one to three words in letters made of strokes."""
     for _ in range(rng.integers(1, 4)):
         height = min(sheet.height, 80 * sheet.unit) * rng.uniform(0.5, 1.1)
         count = int(rng.integers(1, 8))
@@ -93,7 +93,7 @@ def _signs(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 
 
 def _words(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
-    """Write some words in fonts of handwriting."""
+    """Write some words in handwriting fonts."""
     write_words(rng, sheet, sheet.other, writer.writers.test, False, rng.integers(1, 5), (9, 50))
 
 
@@ -106,7 +106,7 @@ def write_words(
     count: int,
     sizes: tuple[float, float],
 ) -> None:
-    """Write words where a sheet is free, on one of its canvases; sizes are in units."""
+    """Write words on the free parts of a sheet, on one of its canvases; sizes are in units."""
     among = (PRINTED_FONTS if printed else WRITTEN_FONTS)[test]
     for _ in range(count):
         size = max(4, round(log_uniform(rng, *sizes) * sheet.unit))
@@ -128,7 +128,7 @@ def _phrase(rng: np.random.Generator) -> str:
 
 
 def _full_of_words(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
-    """Fill the page with lines of words: printed, in a font of handwriting, or in strokes."""
+    """Fill the page with lines of words: printed, in a handwriting font, or in strokes."""
     rows, columns = sheet.ink.shape
     test, printed = writer.writers.test, rng.random() < 0.6
     among = (PRINTED_FONTS if printed else WRITTEN_FONTS)[test]
@@ -172,7 +172,7 @@ def _underline(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 
 
 def _frame(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
-    """Draw a box around a digit or around all, by hand or printed; or another shape of corners."""
+    """Draw a box around one digit or all, by hand or printed; or another shape with corners."""
     box = _around(sheet, rng, 0.3)
     gaps = rng.uniform(0.08, 0.7, 4) * sheet.height * [-1, -1, 1, 1]
     left, top, right, bottom = box + gaps
@@ -188,13 +188,13 @@ def _frame(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 
 
 def _circle(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
-    """Draw a circle around a digit or around all, by hand; it need not close."""
+    """Draw a circle around one digit or all, by hand; it need not close."""
     left, top, right, bottom = _around(sheet, rng, 0.5)
     middle = np.array([left + right, top + bottom]) / 2
     radii = np.array([right - left, bottom - top]) / 2 * rng.uniform(1.2, 2.0, 2)
     radii[0] = max(radii[0], rng.uniform(0.55, 1) * min(radii[1], 1.2 * sheet.height))
     radii += 0.5 * _pen(sheet, writer) + 0.05 * sheet.height
-    if rng.random() < 0.5:  # all of it is seen, if the sheet has room
+    if rng.random() < 0.5:  # all of it is visible if the sheet has room
         room = np.minimum(middle, np.array(sheet.ink.shape[::-1]) - middle) - _pen(sheet, writer)
         radii = np.minimum(radii, np.maximum(room, 0.55 * np.array([right - left, bottom - top])))
     angles = np.linspace(0, rng.uniform(1.85, 2.15) * math.pi, 60) + rng.uniform(0, 6.3)
@@ -205,7 +205,7 @@ def _circle(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 
 
 def _cells(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
-    """Print a box around each digit, as forms have them."""
+    """Print a box around each digit, as on forms."""
     width = max(_pen(sheet, writer) * rng.uniform(0.15, 0.5), 0.5)
     gap = rng.uniform(0.08, 0.3) * sheet.height
     boxes = sheet.boxes()

@@ -1,9 +1,9 @@
 """Pages of digits with the truth of each pixel, to train and to test the finder on.
 
-A page has up to eight lines of up to fourteen digits by one writer, or digits here and there, one
+A page has up to eight lines of up to fourteen digits by one writer, or scattered digits, one
 large digit, words alone, or nothing. What stands beside the digits is drawn by ``page_marks``, and
-what paper, light and camera make of them by ``page_light``. All that a page shows is measured in
-its units, so that it looks alike at every size.
+what paper, light and camera do to them by ``page_light``. Everything on a page is measured in its
+units, so that it looks the same at every size.
 """
 
 import math
@@ -17,9 +17,9 @@ from .sprites import LOW, SIGNS, SMALL, Writer, Writers
 
 KINDS = {"photo": 0.6, "canvas": 0.15, "one digit": 0.12, "words": 0.07, "empty": 0.06}
 MOST_LINES, MOST_DIGITS = 8, 14
-CORE = 0.27, 0.3  # half the width and height of a core, in widths and heights of its digit
+CORE = 0.27, 0.3  # half a core's width and height, in widths and heights of its digit
 CROSSED_OUT = 0.015  # of what is written in a line
-APART = 0.34  # of the distance to the next digit: a core is no larger
+APART = 0.34  # of the distance to the next digit: a core is no larger than this
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scene:
     Attributes:
         level: uint8 (height, width): how light it is.
         ink: float32, of the same shape: the share of each pixel that a digit's ink covers.
-        core: bool: what is near the middle of a digit.
+        core: bool: whether a pixel is near the middle of a digit.
         lines: the digits, line by line, from left to right.
         boxes: float (N, 4), of the same digits in the same order: left, top, right, bottom, pixels.
     """
@@ -42,7 +42,7 @@ class Scene:
 
     @property
     def text(self) -> str:
-        """The digits, a line of text for each line."""
+        """Return the digits, one line of text per line."""
         return "\n".join("".join(map(str, line)) for line in self.lines)
 
 
@@ -59,8 +59,8 @@ def draw(
     Args:
         writers: one of them writes it.
         shape: height and width, in pixels.
-        kind: one of ``KINDS``; by default, any, as often as it says there.
-        num_lines: fewest and most lines; of more than two, the digits are as high as fits.
+        kind: one of ``KINDS``; by default, any, as often as given there.
+        num_lines: fewest and most lines; with more than two, the digits are as high as fits.
         whole: leave out digits that the edge of the sheet cuts off, which nobody can read.
     """
     kind = kind or str(rng.choice(list(KINDS), p=list(KINDS.values())))
@@ -86,7 +86,7 @@ def draw(
 def _one_digit(
     rng: np.random.Generator, sheet: Sheet, writer: Writer, angle: float | None = None
 ) -> None:
-    """Write one digit, as high as a sixth of the page to all of it."""
+    """Write one digit, between a sixth of the page high and all of it."""
     shorter = min(sheet.ink.shape)
     sheet.height = height = min(log_uniform(rng, 0.16, 1.1), 0.98) * shorter
     label, cover = writer.digit(rng, height, rng.normal(0, 4) if angle is None else angle)
@@ -116,7 +116,7 @@ def _scattered(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 def _block(
     rng: np.random.Generator, sheet: Sheet, writer: Writer, num_lines: tuple[int, int]
 ) -> None:
-    """Write lines below each other, which may all slope."""
+    """Write lines below one another, which may all slope."""
     rows, columns = sheet.ink.shape
     gap = rng.uniform(-0.08, 0.35) if rng.random() < 0.75 else rng.uniform(0.35, 1.3)
     pitch = rng.uniform(1.2, 1.7) if rng.random() < 0.7 else rng.uniform(1.7, 2.6)
@@ -227,9 +227,9 @@ def _sign(
 
 
 def cores(sheet: Sheet) -> np.ndarray:
-    """Return what is near the middle of a digit: bool (height, width).
+    """Return which pixels are near the middle of a digit: bool (height, width).
 
-    Cores are ellipses; where digits stand close, smaller ones, so that none touches another.
+    Cores are ellipses; where digits stand close, they are smaller, so that none touches another.
     """
     boxes = sheet.boxes()
     core = np.zeros(sheet.ink.shape, bool)
@@ -241,7 +241,7 @@ def cores(sheet: Sheet) -> np.ndarray:
     radii = np.stack(
         [CORE[0] * np.maximum(sizes[:, 0], 0.4 * sizes[:, 1]), CORE[1] * sizes[:, 1]], 1
     )
-    for axis in (0, 1):  # the neighbours at the sides, then those above and below
+    for axis in (0, 1):  # the neighbours on either side, then those above and below
         beside = apart[..., 1 - axis] < 0.6 * sizes[:, None, 1 - axis]
         np.fill_diagonal(beside, False)
         nearest = np.where(beside, apart[..., axis], np.inf).min(1)

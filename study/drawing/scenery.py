@@ -1,7 +1,7 @@
-"""What scenes to test the page show beside the digit: tables, shadows, printed lines, forms.
+"""What the scenes that test the page show beside the digit: tables, shadows, printed lines, forms.
 
-Each function draws on a `Scene` with a random generator. Lengths are in heights of the digit, or in
-longer sides of the picture where that is said.
+Each function draws on a `Scene` with a random generator. Lengths are in heights of the digit, or,
+where noted, in longer sides of the picture.
 """
 
 import math
@@ -17,14 +17,14 @@ from . import fonts
 
 @dataclass
 class Scene:
-    """A sheet while it is drawn.
+    """A sheet while it is being drawn.
 
     Attributes:
         level: float32, (height, width): how light it is, 0 to 255.
         box: top, left, bottom and right of the digit, in pixels.
         pen: width of the digit's strokes, in pixels.
         ink: grey level of the pen.
-        test: whether its parts are those for testing.
+        test: whether to use the parts for testing.
     """
 
     level: np.ndarray
@@ -35,17 +35,17 @@ class Scene:
 
     @property
     def height(self) -> int:
-        """The digit's height, in pixels."""
+        """Return the digit's height, in pixels."""
         return int(self.box[2] - self.box[0])
 
     @property
     def middle(self) -> np.ndarray:
-        """x and y of the digit's middle."""
+        """Return x and y of the digit's middle."""
         top, left, bottom, right = self.box
         return np.array([left + right, top + bottom]) / 2
 
     def cover(self, share: np.ndarray, level: float | np.ndarray) -> None:
-        """Let a share of each pixel, 0 to 1, have another level, where that is darker."""
+        """Give a share of each pixel, 0 to 1, another level, where that is darker."""
         self.level = np.minimum(self.level, self.level * (1 - share) + level * share)
 
     def stroke(self, points: np.ndarray, width: float, level: float) -> None:
@@ -61,13 +61,13 @@ class Scene:
         self.cover(np.asarray(canvas.reduce(scale), np.float32) / 255, level)
 
     def side(self, angle: float, place: np.ndarray) -> np.ndarray:
-        """Measure pixels to a line through ``place`` (x, y), positive where ``angle`` points."""
+        """Measure each pixel's distance to a line through ``place``, positive along ``angle``."""
         y, x = np.indices(self.level.shape, np.float32)
         return (x - place[0]) * math.cos(angle) + (y - place[1]) * math.sin(angle)
 
 
 def table_at_a_side(rng: np.random.Generator, scene: Scene) -> None:
-    """Show a strip of table beside the sheet."""
+    """Show a strip of the table beside the sheet."""
     _lay_on_table(rng, scene, rng.permutation(4)[: 1 + (rng.random() < 0.2)])
 
 
@@ -85,7 +85,7 @@ def shadow(rng: np.random.Generator, scene: Scene) -> None:
 
 
 def ruled(rng: np.random.Generator, scene: Scene) -> None:
-    """Draw pale lines under the writing, now and then with one for the margin."""
+    """Draw pale lines under the writing, sometimes with one for the margin."""
     _rule(rng, scene, rng.uniform(150, 200), margin=rng.random() < 0.3)
 
 

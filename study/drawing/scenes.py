@@ -1,6 +1,6 @@
 """Digits as people send them, to test the page: photos of sheets and forms, scans, drawings.
 
-What the preparation does about them is chosen on digits and hands for training, and tested on
+How the preparation handles them was chosen on digits and handwriting for training, and is tested on
 others.
 """
 
@@ -31,7 +31,7 @@ def as_photo(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
 
 
 def as_scan(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Scan it in the light of a lamp at one side."""
+    """Scan it in the light of a lamp on one side."""
     y, x = np.indices(picture.size[::-1], np.float32) / max(picture.size)
     light = 1 - rng.uniform(0, 0.35) * (rng.random() * x + rng.random() * y)
     shaded = Image.fromarray((np.asarray(picture) * light).astype(np.uint8))
@@ -44,12 +44,12 @@ def as_bad_jpeg(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
 
 
 def inverted(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Show it white on black."""
+    """Show it in white on black."""
     return Image.fromarray(255 - np.asarray(picture))
 
 
 def transparent(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Show its ink in one colour on nothing."""
+    """Show its ink in one colour on a transparent background."""
     drawn = Image.new("RGBA", picture.size, tuple(rng.integers(0, 120, 3).tolist()))
     drawn.putalpha(Image.fromarray(255 - np.asarray(picture)))
     return drawn
@@ -84,13 +84,13 @@ class Kind:
 
     Attributes:
         number: see ``numbered``.
-        add: draws what is not the digit.
+        add: draws everything but the digit.
         save: makes a picture of the sheet.
         size: longer side of the picture, in pixels.
         height: of the digit, in shorter sides of the picture.
         pen: width of a stroke, in heights; MNIST's own may stay wider than the narrowest.
         ink, paper: grey levels.
-        place: of the digit, in shares of the room that it leaves.
+        place: of the digit, as shares of the room that it leaves.
         lean: how far the digit is sheared, in either direction, in heights.
         empty: whether no digit is written.
     """
@@ -161,9 +161,9 @@ def draw(
         count: how many.
         seed: not negative. The first pictures are the same for any count.
         digits: uint8, (N, 28, 28): every other picture shows one of them, smoothly enlarged. The
-            others, or all without it, are digits drawn as strokes.
-        labels: theirs, (N,).
-        test: with the hands and fonts for testing.
+            others, or all if none are given, are digits drawn as strokes.
+        labels: of ``digits``, (N,).
+        test: use the handwriting and fonts for testing.
 
     Returns:
         pictures: of different sizes, modes L and RGBA.
@@ -184,7 +184,7 @@ def draw(
 
 
 def _written(pen: float, rng: np.random.Generator, test: bool) -> tuple[np.ndarray, int]:
-    """A digit as strokes, bright on black, and what it is."""
+    """A digit as strokes, bright on black, and its label."""
     style = rng.choice(strokes.STYLES)
     hand = replace(strokes.Hand.draw(rng, test), pen=max(pen, 0.03))
     return 255 - strokes.picture(style, hand, rng), int(style[0])
@@ -218,7 +218,7 @@ def enlarged(digit: np.ndarray, height: int, pen: float | None = None, lean: flo
     Args:
         digit: uint8 (height, width), bright on black.
         height: wanted, in pixels.
-        pen: wanted width of its strokes, in heights; they get no narrower than about half.
+        pen: wanted width of its strokes, in heights; they lose at most about half of theirs.
         lean: by which it is sheared to the right, in heights.
     """
     fine = int(np.clip(height, 150, 360))

@@ -1,4 +1,4 @@
-"""A sheet while it is written on: the ink of digits, other ink, and what is free."""
+"""A sheet while it is being written on: the ink of digits, other ink, and what is free."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 UNITS = 256  # of a sheet's longer side
-SEEN = 0.65  # of a digit's box: with less on the sheet, it cannot be told
+SEEN = 0.65  # of a digit's box: with less on the sheet, the digit cannot be recognised
 
 
 @dataclass
@@ -16,11 +16,11 @@ class Sheet:
 
     Attributes:
         ink: float32 (height, width): the share of each pixel that digits cover.
-        other: the same of what is drawn with the same pen and is no digit.
-        taken: bool: what is written on, with some room.
+        other: the same for what is drawn with the same pen and is not a digit.
+        taken: bool: which pixels are written on, with some room around them.
         height: of its digits, in pixels.
-        scattered: whether its lines are here and there, and not one below the other.
-        least: of a digit's box that is on the sheet; with less, it is not written.
+        scattered: whether its lines are scattered, and not one below the other.
+        least: the share of a digit's box on the sheet below which the digit is not written.
         digits: line, label and box (left, top, right, bottom, in pixels) of each.
     """
 
@@ -34,13 +34,13 @@ class Sheet:
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> "Sheet":
-        """Return one with nothing on it."""
+        """Return a sheet with nothing on it."""
         ink, other = np.zeros((2, *shape), np.float32)
         return cls(ink, other, np.zeros(shape, bool))
 
     @property
     def unit(self) -> float:
-        """A 256th of the longer side, in pixels."""
+        """Return a 256th of the longer side, in pixels."""
         return max(self.ink.shape) / UNITS
 
     def boxes(self) -> np.ndarray:
@@ -55,7 +55,7 @@ class Sheet:
         return list(lines.values())
 
     def _ordered(self) -> list:
-        """The digits in reading order; lines that are here and there go by their middles."""
+        """The digits in reading order; scattered lines go by their middles."""
         if not self.scattered:
             return sorted(self.digits, key=lambda digit: (digit[0], digit[2][0]))
         tops: dict[int, list[float]] = {}
@@ -77,7 +77,7 @@ class Sheet:
         self.take(x - room, y - room, columns + 2 * room, rows + 2 * room)
 
     def mark(self, cover: np.ndarray, x: float, y: float) -> bool:
-        """Draw something else there, if the place is free; return whether it was."""
+        """Draw something else at x, y if the place is free; return whether it was."""
         free = self.is_free(x, y, cover.shape[1], cover.shape[0])
         if free:
             lay(self.other, cover, x, y)
@@ -116,7 +116,7 @@ def lay(canvas: np.ndarray, cover: np.ndarray, x: float, y: float) -> None:
 
 
 def draw_line(canvas: np.ndarray, points: np.ndarray, width: float) -> None:
-    """Draw a line through points (N, 2), x and y in pixels; one of less than a pixel is pale."""
+    """Draw a line through points (N, 2), x and y in pixels; one narrower than a pixel is pale."""
     rows, columns = canvas.shape
     fine = Image.new("L", (2 * columns, 2 * rows))
     places = [tuple(place) for place in (2 * np.asarray(points, float)).tolist()]
@@ -126,5 +126,5 @@ def draw_line(canvas: np.ndarray, points: np.ndarray, width: float) -> None:
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw from a range in which each ratio is as likely."""
+    """Draw from a range in which equal ratios are equally likely."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))

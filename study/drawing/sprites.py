@@ -1,8 +1,8 @@
 """Digits and other marks to write pages with, each kept once and rendered at any size.
 
 A sprite holds each pixel's distance to the edge of the ink, so that the same digit can be written
-with a thin pen or a thick one. One writer writes a page: a person of MNIST with all of his or her
-digits, a hand of `strokes`, or a font.
+with a thin pen or a thick one. Each page has one writer: a person of MNIST with all of their
+digits, a `Hand` of `strokes`, or a font.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from scipy import ndimage
 from . import fonts, letters, non_digits, strokes
 from .sheet import log_uniform
 
-STEPS = 8  # of distance in a pixel
+STEPS = 8  # of distance per pixel
 MARGIN = 8  # pixels around a sprite's ink
 FINE = 64  # pixels: height at which MNIST's digits are kept
 LEAST_IMAGES = 60  # a writer with fewer is left out
 MOST_WRITERS = 160  # of MNIST: each has about a hundred digits, whose sprites stay in memory
-NUM_HANDS = 400  # drawn hands
+NUM_HANDS = 400  # generated handwriting styles
 NUM_MARKS = 600  # sprites of each kind of mark
 PENS = 0.008, 0.2  # width of a stroke, in heights
 ODDS = np.array([1, 2.5] + [1] * 8) / 11.5  # 1s are the hardest to tell from other lines
@@ -55,10 +55,10 @@ class Sprite:
     """Ink at one size.
 
     Attributes:
-        depth: int8 (height, width), in ``STEPS`` a pixel: distance to the edge, positive in ink.
+        depth: int8 (height, width), in ``STEPS`` per pixel: distance to the edge, positive in ink.
         width: of its strokes, in pixels.
         height: of its ink, in pixels.
-        label: the digit, or the sign's name; None for what has none.
+        label: the digit, or the sign's name; None if it has none.
     """
 
     depth: np.ndarray
@@ -68,7 +68,7 @@ class Sprite:
 
     @classmethod
     def of(cls, covered: np.ndarray, label: int | str | None = None) -> "Sprite":
-        """Make one of ink, bool (height, width)."""
+        """Make a sprite from ink, bool (height, width)."""
         rows, columns = (np.flatnonzero(covered.any(axis)) for axis in (1, 0))
         inside = covered[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         padded = np.pad(inside, MARGIN)
@@ -87,7 +87,7 @@ class Sprite:
             height: of the ink, in pixels.
             pen: wanted width of its strokes, in heights; they lose at most half of their width.
             angle: degrees by which it is turned counterclockwise.
-            aspect: by which it is widened.
+            aspect: factor by which it is widened.
         """
         zoom = height / self.height
         depth = self.depth.astype(np.float32) / STEPS
@@ -117,10 +117,10 @@ class Writers:
     """Those who may write a page.
 
     Args:
-        digits: uint8 (N, 28, 28), MNIST's of one set.
-        labels: theirs, (N,).
+        digits: uint8 (N, 28, 28), from one of MNIST's sets.
+        labels: of the digits, (N,).
         writers: who wrote each, (N,).
-        test: with the hands, fonts, letters and shapes for testing.
+        test: use the handwriting, fonts, letters and shapes for testing.
     """
 
     def __init__(
@@ -130,12 +130,12 @@ class Writers:
         order = np.argsort(writers, kind="stable")
         people = np.split(order, np.flatnonzero(np.diff(writers[order])) + 1)
         people = [images for images in people if len(images) >= LEAST_IMAGES]
-        # Every so many of them: their numbers go with the group that they belong to.
+        # At regular steps: the writers' numbers go with the group that they belong to.
         self.people = people[:: max(1, len(people) // MOST_WRITERS)]
         self._sprites: dict[tuple, Sprite] = {}
 
     def draw(self, rng: np.random.Generator) -> "Writer":
-        """Draw one: half are people, four in ten are hands, the others are fonts."""
+        """Draw one at random: half are people, four in ten are a `Hand`, the others are fonts."""
         kind = rng.choice(["person", "hand", "font"], p=[0.5, 0.4, 0.1])
         pen = log_uniform(rng, 0.03, PENS[1])
         keeps = bool(rng.random() < 0.4)
@@ -159,7 +159,7 @@ class Writers:
         return Writer(self, choices, None if keeps else pen, float(rng.uniform(0.8, 1.25)))
 
     def sprite(self, key: tuple) -> Sprite:
-        """Return a digit of somebody; ``key`` says which."""
+        """Return one of somebody's digits; ``key`` says which."""
         if key not in self._sprites:
             make = {"digit": self._scanned, "hand": self._drawn, "font": self._printed}[key[0]]
             self._sprites[key] = make(*key[1:])
@@ -220,7 +220,7 @@ class Writer:
         writers: where the sprites are kept.
         choices: for each digit, the keys of its sprites.
         pen: width of the strokes, in heights; None for the sprites' own.
-        aspect: by which digits are widened.
+        aspect: factor by which digits are widened.
     """
 
     writers: Writers
@@ -231,7 +231,7 @@ class Writer:
     def digit(
         self, rng: np.random.Generator, height: float, angle: float = 0.0
     ) -> tuple[int, np.ndarray]:
-        """Write one of the ten digits: what it is, and its cover (see ``Sprite.rendered``)."""
+        """Write one of the ten digits; return what it is, and its cover (``Sprite.rendered``)."""
         digit = int(rng.choice(10, p=ODDS))
         keys = self.choices[digit] or [key for keys in self.choices for key in keys]
         sprite = self.writers.sprite(keys[rng.integers(len(keys))])
@@ -246,7 +246,7 @@ class Writer:
         digit_height: float,
         name: str | None = None,
     ) -> np.ndarray:
-        """Draw a mark of ``Writers.mark`` with the pen that digits of a height are written with."""
+        """Draw a mark of ``Writers.mark`` with the pen for digits of a given height."""
         pen = 0.09 if self.pen is None else self.pen
         return self.writers.mark(kind, rng, name).rendered(height, pen * digit_height / height)
 

@@ -1,10 +1,10 @@
-"""Digits drawn as pen strokes in many hands, to train on and to test networks with.
+"""Digits drawn as pen strokes in varied handwriting, to train on and to test networks with.
 
 MNIST's writers are American: it hardly has a 1 with a flag and no foot, a slashed or dotted 0, a
 crossed 7 or a 9 with a curled foot. Here each style of digit is a skeleton, and a `Hand` turns it
 into ink: its proportions, slant, pen and unsteadiness. Training and testing draw from different
-random streams and ranges: hands for testing vary more in proportions and slant, and are less
-steady. Only training has thick pens, even thicker markers for half of its 1s, and few pixels.
+random streams and ranges: handwriting for testing varies more in proportions and slant, and is
+less steady. Only training has thick pens, even thicker markers for half of its 1s, and few pixels.
 """
 
 import math
@@ -24,7 +24,7 @@ SIZE = 128  # pixels, the side of a picture
 HEIGHT = 92  # pixels, of a digit on it
 COARSE = (9, 40)  # pixels, the longer side of what is drawn, at a low resolution
 COARSE_SHARE = 1 / 3  # of the pictures for training
-MARKER = 2.6  # in training, a 1's pen may be so many times as wide: a 1 has no loop to fill
+MARKER = 2.6  # in training, a 1's pen may be this many times as wide: a 1 has no loop to fill
 
 # Points "x,y" in percent of a digit's width and height, from its upper left corner. A curve runs
 # through them; "!" marks a corner, "|" lifts the pen.
@@ -67,7 +67,7 @@ class Hand:
     Attributes:
         width: of a digit.
         slant: how far its top lies to the right of its foot.
-        turn: by which it is turned clockwise.
+        turn: angle by which it is turned clockwise.
         pen: width of a stroke.
         nib: 0 for a round pen; towards 1 for one that is thin along ``nib_angle``.
         nib_angle: direction of its thin strokes.
@@ -96,7 +96,7 @@ class Hand:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, test: bool = False) -> Self:
-        """Draw a hand from the ranges for training or for testing."""
+        """Draw handwriting from the ranges for training or for testing."""
         ranges = TEST_RANGES if test else TRAINING_RANGES
         return cls(**{name: float(rng.uniform(*limits)) for name, limits in ranges.items()})
 
@@ -136,13 +136,13 @@ TEST_RANGES = {
 def draw(
     count: int, seed: int, styles: Sequence[str] = STYLES, test: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw digits, each in a hand of its own, and prepare them (see ``prepared``).
+    """Draw digits, each in different handwriting, and prepare them (see ``prepared``).
 
     Args:
         count: how many; the styles take turns.
         seed: not negative. The first pictures are the same for any count.
         styles: some of ``STYLES``.
-        test: hands for testing, which training never sees, whatever its seed.
+        test: use the handwriting for testing, which training never sees, whatever its seed.
 
     Returns:
         images: uint8, shape (count, 28, 28).
@@ -177,12 +177,12 @@ def picture(style: str, hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def prepared(picture: np.ndarray, rng: np.random.Generator, test: bool) -> np.ndarray:
-    """Prepare a drawing without tidying it; a third of those for training at a low resolution.
+    """Prepare a drawing without tidying it; a third of those for training have a low resolution.
 
     Args:
         picture: uint8 (height, width), dark on light.
         rng: decides on the resolution; not used for testing.
-        test: as it is, whatever ``rng``.
+        test: keep the resolution, whatever ``rng``.
 
     Returns:
         uint8, (28, 28).
@@ -203,7 +203,7 @@ def written(
     widths: tuple[float, float] = (0.5, 1.0),
     pens: tuple[float, float] = (0.05, 0.13),
 ) -> np.ndarray:
-    """Draw one of some skeletons by a hand, with proportions and a pen from these ranges.
+    """Draw one of several skeletons, with proportions and a pen from these ranges.
 
     Pens for training are up to 1.6 times as thick.
     """
@@ -227,7 +227,7 @@ def skeleton(text: str, width: float) -> list[np.ndarray]:
 
 
 def ink(strokes: list[np.ndarray], hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Draw strokes (N, 2), in heights, by a hand: dark ink on white, uint8 (SIZE, SIZE)."""
+    """Draw strokes (N, 2), in heights, as ``hand`` would: dark ink on white, uint8 (SIZE, SIZE)."""
     strokes = [_moved(stroke, hand, rng) for stroke in strokes]
     waves = rng.uniform(0.5, 1.2, 2), rng.uniform(0, 2 * math.pi, 2)
     curves = [_distorted(_curve(stroke, hand), hand, waves, rng) for stroke in strokes]
@@ -265,7 +265,7 @@ def _slash(hand: Hand, rng: np.random.Generator) -> np.ndarray:
 
 
 def _moved(stroke: np.ndarray, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Move its points at random, a corner's two as one."""
+    """Move its points at random, the two of a corner together."""
     moves = rng.normal(0, hand.wobble, stroke.shape)
     same = np.flatnonzero((np.diff(stroke, axis=0) == 0).all(1))
     moves[same + 1] = moves[same]

@@ -8,7 +8,7 @@ from study.plots import style
 
 
 def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure:
-    """Draw the accuracy (0 to 1) after each number of rows read, a line for each network."""
+    """Draw the accuracy (0 to 1) after each number of rows read, one line per network."""
     figure, (ax,) = style.canvas(height=4.6, title=title)
     for (name, values), look in zip(accuracies.items(), style.LOOKS, strict=False):
         ax.plot(range(1, len(values) + 1), 100 * values, label=name, **look)
@@ -20,8 +20,8 @@ def accuracy_by_row(accuracies: dict[str, np.ndarray], title: str) -> plt.Figure
 
 
 def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
-    """Draw how well a finder does, by the pages that it has seen: columns ``pages``, ``overlap``,
-    ``found`` and ``false`` of ``experiments.finder``.
+    """Draw how well a finder does over the pages that it has seen: columns ``pages``, ``overlap``,
+    ``found`` and ``false`` from ``experiments.finder``.
     """
     figure, (ax,) = style.canvas(height=4.2, title=title)
     labels = {
@@ -44,7 +44,7 @@ def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
 def distance_histograms(
     distances: dict[str, np.ndarray], threshold: float, title: str
 ) -> plt.Figure:
-    """Draw distributions of distances (N,) by name; near duplicates lie below the threshold."""
+    """Draw distributions of distances (N,), by name; near-duplicates lie below the threshold."""
     figure, (ax,) = style.canvas(height=4.4, title=title)
     edges = np.linspace(0, max(values.max() for values in distances.values()), 80)
     for (name, values), look in zip(distances.items(), style.LOOKS, strict=False):

@@ -1,4 +1,4 @@
-"""Drawings of networks: what goes in, what is computed, in which shape it comes out."""
+"""Drawings of networks: what goes in, what is computed, and in what shape it comes out."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def row_reader(image: np.ndarray, rows: Sequence[int], state: str, title: str) -
     """Draw a recurrent network that reads an image (28, 28) row by row.
 
     Args:
-        rows: those whose step is drawn, from 1, rising.
+        rows: the rows whose steps are drawn, counted from 1, in ascending order.
         state: what is passed on from step to step, such as "256 numbers".
     """
     figure, (ax,) = style.canvas(height=4, title=title)
@@ -48,7 +48,7 @@ def row_reader(image: np.ndarray, rows: Sequence[int], state: str, title: str) -
 
 
 def tensor_shapes(steps: Sequence[tuple[str, tuple[int, ...]]], title: str) -> plt.Figure:
-    """Draw what a network makes of an image, step by step.
+    """Draw what a network does with an image, step by step.
 
     Args:
         steps: what is done, and the shape that results: (maps, height, width) or (numbers,). The
@@ -75,7 +75,7 @@ def tensor_shapes(steps: Sequence[tuple[str, tuple[int, ...]]], title: str) -> p
 
 
 def _box(ax: plt.Axes, x: float, y: float, text: str) -> None:
-    """Draw a box with a text around a place."""
+    """Draw a box with a text, centred on a place."""
     box = plt.Rectangle((x - 0.5, y - 0.4), 1, 0.8, fc="#e8f1f8", ec=style.BLUE, lw=1.5)
     ax.add_patch(box)
     ax.text(x, y, text, ha="center", va="center")

@@ -11,10 +11,10 @@ def dots_by_row(table: pd.DataFrame, label: str, title: str, *, log: bool = True
     """Draw values as dots: a row for each name, a colour for each series, a panel for each heading.
 
     Args:
-        table: columns ``row`` and ``value``; perhaps ``series``, and ``panel``. Several values of
+        table: columns ``row`` and ``value``; perhaps ``series`` and ``panel``. Several values of
             one row and series, such as those of seeds, get a tick at their mean. Rows, series and
             panels keep their order.
-        label: of the values' axis.
+        label: of the value axis.
         log: whether that axis is logarithmic; a value of 0 then stands at its left end.
     """
     table = table.assign(**{c: "" for c in ("series", "panel") if c not in table})

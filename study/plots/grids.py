@@ -1,4 +1,4 @@
-"""Runs of a grid, and of seeds."""
+"""Runs of a grid, and runs with different seeds."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,11 +11,11 @@ def by_setting(
     runs: pd.DataFrame, setting: tuple[str, str], value: tuple[str, str], series: str, title: str
 ) -> plt.Figure:
     """Draw a value over a setting: a point for each run, and through the means of each series a
-    line with its name at the end. The setting's axis is logarithmic unless it has a 0, the other
-    always.
+    line with its name at the end. The setting's axis is logarithmic unless it includes 0; the other
+    axis always is.
 
     Args:
-        runs: a row a run; values that are no numbers, of runs that diverged, are left out.
+        runs: one row per run; values that are not numbers, from runs that diverged, are left out.
         setting, value: each a column of ``runs``, and its name and unit on the axis.
         series: the column with the name of each run's line.
     """
@@ -44,8 +44,8 @@ def by_setting(
 def by_seed(
     runs: pd.DataFrame, group: str, value: str, label: str, title: str, joined: str | None = None
 ) -> plt.Figure:
-    """Draw the column ``value`` of each run as a point and the mean as a tick, a row for each
-    ``group``, on a logarithmic scale where values differ by more than half.
+    """Draw the column ``value`` of each run as a point and the mean as a tick, one row for each
+    ``group``, on a logarithmic scale if values differ by more than half.
 
     Runs with the same value in the column ``joined``, if any, are joined by a line that it names.
     """
@@ -78,13 +78,13 @@ def hindsight(
     title: str,
     num_images: int,
 ) -> plt.Figure:
-    """Draw the errors on ``num_images`` test images against what the choice went by.
+    """Draw the errors on ``num_images`` test images against what the choice was based on.
 
     Args:
-        runs: a row a run: lr, batch_size and test_errors.
+        runs: one row per run: lr, batch_size and test_errors.
         chosen: the index of a run.
-        seeds: rows of the chosen settings with other seeds, which were no candidates.
-        by: the column that the choice went by, and its name and unit on the axis.
+        seeds: rows of the chosen settings with other seeds, which were not candidates.
+        by: the column that the choice was based on, and its name and unit on the axis.
     """
     figure, (ax,) = style.canvas(height=5, title=title)
     parts, handles = style.styled(runs, ["lr", "batch_size"])

@@ -1,4 +1,4 @@
-"""Images: tables of them, with captions and frames, and what was measured on them."""
+"""Images: in tables, with captions and frames, and what was measured on them."""
 
 from collections.abc import Sequence
 
@@ -27,9 +27,9 @@ def image_panels(
 
     Args:
         panels: by title, rows of images of any size, e.g. of shape (rows, columns, 28, 28).
-        row_labels: written left of the rows of the first panel.
-        captions, framed: by rows, the text under each image of a single panel, and whether it has
-            an orange frame.
+        row_labels: written to the left of the rows of the first panel.
+        captions, framed: by rows, the text under each image of a single panel, and whether the
+            image has an orange frame.
         borders: draw a thin grey line around each image.
         columns: leave room for this many images in a row.
         limits: values of paper and of ink (the extremes of each panel).
@@ -97,7 +97,7 @@ def marked_pictures(
     Args:
         pictures: by caption, grey levels (height, width), 0 to 255, and two maps of the same shape,
             0 to 1.
-        columns: pictures in a row.
+        columns: pictures per row.
     """
     rows = -(-len(pictures) // columns)
     width = style.WIDTH / columns
@@ -120,7 +120,7 @@ def marked_pictures(
 def film_strip(
     image: np.ndarray, label: int, probabilities: dict[str, np.ndarray], title: str
 ) -> plt.Figure:
-    """Draw a digit (28, 28), and by network the probability (28, 10) of each class at each row."""
+    """Draw a digit (28, 28), and for each network the probability (28, 10) of each class by row."""
     widths = [0.57 * len(probabilities)] + [1] * len(probabilities)  # the digit's pixels are square
     options = {"height": 3.8, "title": title, "width_ratios": widths}
     figure, (digit, *strips) = style.canvas(len(widths), **options)

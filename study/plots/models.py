@@ -1,4 +1,4 @@
-"""All models compared: their size, their errors, and how far these differ."""
+"""Comparisons of all models: their size, their errors, and how far these differ."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ ERROR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 2
 
 
 def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
-    """Draw errors over numbers of parameters, both on logarithmic scales.
+    """Draw errors over the number of parameters, both on logarithmic scales.
 
     Args:
         points: a row for each network: ``name``; ``kind``, which chooses colour and marker (for
@@ -47,9 +47,9 @@ def error_by_size(points: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def _name_points(ax, points: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
-    """Write each name near its point, joined to it by a thin line: of many places on rings around
-    the point, at the one where it covers, and the line crosses, the fewest names and points, and of
-    these at the nearest. Points have shape (N, 4): x, low end of the interval, y, high end.
+    """Write each name near its point, joined to it by a thin line. Of many places on rings around
+    the point, take the one where name and line cover the fewest names and points; of several such
+    places, the nearest. Points have shape (N, 4): x, low end of the interval, y, high end.
     """
     pixels = ax.figure.dpi / 72  # in a point
     lows, middles, highs = (ax.transData.transform(points[:, [0, y]]) for y in (1, 2, 3))
@@ -89,12 +89,12 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
-    """Draw two numbers of each row as dots that a line joins, on a logarithmic scale.
+    """Draw two numbers in each row as dots joined by a line, on a logarithmic scale.
 
     Args:
-        table: a row for each model, the first at the top; two columns by name, perhaps of two
-            groups. How many times as large the second is stands beside them. What is 0 is
-            drawn at the left end.
+        table: a row for each model, the first at the top; two columns by name, for instance for two
+            groups. The ratio of the second to the first stands beside them. Zeros are drawn at the
+            left end.
         label: name and unit of the axis.
     """
     rows, least, most = np.arange(len(table)), table[table > 0].min(axis=None), table.max(axis=None)
@@ -107,7 +107,7 @@ def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
     for name, colour, marker in zip(table, style.COLOURS, style.MARKERS, strict=False):
         look = {"color": colour, "marker": marker, "clip_on": False, "zorder": 3}
         ax.scatter(shown[name], rows, s=55, **look)
-        left = name == tops.idxmin()  # so that two names that are close grow apart
+        left = name == tops.idxmin()  # so that two names that are close do not overlap
         look = {"color": colour, "weight": "bold", "ha": "right" if left else "left"}
         ax.annotate(name, (tops[name], 0), (-3 if left else 3, 10), **look, **place)
     for row, (low, high) in enumerate(table.to_numpy()):
@@ -121,7 +121,7 @@ def paired_dots(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
 
 
 def forest(table: pd.DataFrame, label: str, title: str, filled: str, hollow: str) -> plt.Figure:
-    """Draw a number of each row with its interval, and a line where it is 0.
+    """Draw one number per row with its interval, and a line at 0.
 
     Args:
         table: a row for each model, the first at the top: ``low``, ``mean`` and ``high`` in the

@@ -27,7 +27,7 @@ SMALL = 10  # points, of captions and of numbers within a figure
 def canvas(
     panels: int = 1, columns: int | None = None, *, height: float, title: str = "", **options
 ) -> tuple[plt.Figure, list[plt.Axes]]:
-    """Return a figure ``height`` inches tall and its panels, at most ``columns`` in a row. A title
+    """Return a figure ``height`` inches tall and its panels, at most ``columns`` per row. A title
     wider than the figure continues on the next line. The options are those of ``subplots``.
     """
     columns = min(columns or panels, panels)
@@ -50,7 +50,7 @@ def trim(figure: plt.Figure, axes: list[plt.Axes]) -> plt.Figure:
 
 
 def wrapped(text: str, inches: float, size: float = 12) -> str:
-    """Break a text, ``size`` points large, into lines that fit into a width."""
+    """Break a text in a font of ``size`` points into lines that fit a width."""
     letters = max(4, int(72 * inches / (0.6 * size)))  # a letter is about 0.6 em wide
     return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
 
@@ -75,9 +75,9 @@ def plain_ticks(axis: Axis, fmt="{x:g}", subs: Sequence[int] = (1, 2, 5)) -> Non
 
 
 def name_ends(ax: plt.Axes, ends: dict[str, tuple[float, float, str]]) -> None:
-    """Write the name of each line right of its end (x, y, colour), one above the other."""
+    """Write the name of each line to the right of its end (x, y, colour), without overlap."""
     ax.figure.draw_without_rendering()  # so that the place of each end is known
-    points = 72 / ax.figure.dpi  # in a pixel
+    points = 72 / ax.figure.dpi  # per pixel
     text = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     free = ax.bbox.y0 * points  # height from which there is room
     for name in sorted(ends, key=lambda name: ends[name][1]):
@@ -91,7 +91,7 @@ def name_ends(ax: plt.Axes, ends: dict[str, tuple[float, float, str]]) -> None:
 
 def styled(runs: pd.DataFrame, by: Sequence[str]) -> tuple[list, list[Line2D]]:
     """Split runs by one or two columns: a colour for each value of the first, a marker and dashes
-    for each of the last. Returns pairs of rows and their style, and the entries of a legend.
+    for each value of the last. Return pairs of rows and their style, and the entries of a legend.
     """
     first, last = runs[by[0]].unique(), runs[by[-1]].unique()
     scale = COLOURS if len(by) == 1 else plt.get_cmap("viridis")(np.linspace(0.85, 0, len(first)))
@@ -108,7 +108,7 @@ def styled(runs: pd.DataFrame, by: Sequence[str]) -> tuple[list, list[Line2D]]:
 
 def save(figure: plt.Figure, name: str, folder: str | Path = "visualizations") -> None:
     """Write a figure to ``folder/name.png``; a notebook shows that file. With a palette of 256
-    colours it looks the same, and is a third as large.
+    colours, it looks the same and the file is a third as large.
     """
     file = Path(folder) / f"{name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,5 +117,5 @@ def save(figure: plt.Figure, name: str, folder: str | Path = "visualizations") -
         picture = picture.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
     picture.save(file, optimize=True)
     if get_ipython():
-        plt.close(figure)  # or the notebook would show it a second time
+        plt.close(figure)  # otherwise the notebook would show it a second time
         display.display(display.Image(file))

@@ -1,4 +1,4 @@
-"""The preparation with steps left out, to measure what each of them buys."""
+"""The preparation with steps left out, to measure what each of them contributes."""
 
 from collections.abc import Collection
 
@@ -21,7 +21,7 @@ def prepared_with(picture: Image.Image | np.ndarray, steps: Collection[str] = ST
 
     Args:
         picture: as for ``study.reading.prepare``.
-        steps: some of ``STEPS``. Without the first, what is bright counts as ink, as in MNIST;
+        steps: some of ``STEPS``. Without the first, bright pixels count as ink, as in MNIST;
             without the second, the whole picture is scaled to 28x28, and nothing else is done.
 
     Returns:

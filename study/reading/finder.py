@@ -1,8 +1,8 @@
 """A network that finds digits: for each pixel, whether it is a digit's ink, and a digit's core.
 
 It is a small U-Net (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597). Most of its layers
-work at a sixteenth of the resolution, where they are cheap and see far: what is a circle around a
-digit, and what is a 0, cannot be told from nearby. `experiments.finder` trains it.
+work at a sixteenth of the resolution, where they are cheap and see far: up close, a circle around a
+digit cannot be told from a 0. `experiments.finder` trains it.
 """
 
 from pathlib import Path
@@ -17,13 +17,13 @@ from network import Network
 from study.weights import ModelFileError, load_model
 
 STRIDE = 16  # the network takes sides that are multiples of it
-NEAR, FAR = 65, 129  # pixels: windows by whose mean and contrast each pixel is normalised
+NEAR, FAR = 65, 129  # pixels: windows whose mean and contrast normalise each pixel
 FAINT = 3  # grey levels: contrast below which noise is not raised to full contrast
-MOST = 4  # standard deviations that the network sees
+MOST = 4  # standard deviations at which the network's input is clipped
 
 
 class Finder(Network):
-    """Two maps of a picture.
+    """Compute two maps of a picture.
 
     Input: float (N, 2, height, width), as ``normalised`` makes it; height and width are multiples
     of ``STRIDE``. Output: logits (N, 2, height, width): is it the ink of a digit, and is it near
@@ -96,8 +96,8 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 def normalised(level: np.ndarray) -> np.ndarray:
     """Return what the network sees of grey levels (height, width): float32 (2, height, width).
 
-    The first map is the contrast to what is near, whatever the light; the second that to the whole
-    picture, since inside a thick stroke nothing near is different.
+    The first map is the contrast with the surroundings, whatever the light; the second is that with
+    the whole picture, since inside a thick stroke nothing nearby differs.
     """
     level = level.astype(np.float32)
     away = level - ndimage.uniform_filter(level, NEAR)
@@ -121,7 +121,7 @@ def maps(finder: nn.Module, level: np.ndarray) -> np.ndarray:
 
 
 def load_finder(path: Path) -> Finder:
-    """Return the network of a weights file that finds digits, in eval mode.
+    """Return the finder in a weights file, in eval mode.
 
     Raises:
         ModelFileError: it cannot be loaded, or is another network.

@@ -1,6 +1,6 @@
 """Maps of ink and cores -> digits: whose ink is whose.
 
-Ink goes to the nearest core; what is one piece goes to one digit, unless digits touch.
+Ink goes to the nearest core; a connected piece goes to one digit, unless digits touch.
 """
 
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ LEAST_CORE = 4  # pixels
 STROKE = 0.4  # probability: what belongs to a stroke
 RIM = 0.15  # the same for the pale edge of a stroke
 REACH = 0.8  # of a core's height: a piece that is further away belongs to no digit
-ONE_OWNER = 0.85  # of a piece's ink: it all goes to the core that has as much of it
+ONE_OWNER = 0.85  # of a piece's ink: a core that has this share gets all of it
 LEAST_INK = 5  # pixels of strokes in a digit
-DIGIT = 1.7  # heights of its core: a digit
-LEAST_HEIGHT = 0.55  # of a digit: a piece without a core that is lower is none
+DIGIT = 1.7  # height of a digit, in heights of its core
+LEAST_HEIGHT = 0.55  # of a digit: a piece without a core that is lower is not a digit
 DARK = 0.4  # of full ink: what may be a line around something
 GAP = 0.02  # of its width or height: a frame with wider gaps is open
-SOLID = 0.5  # of its box: a piece with more ink is no line around something
+SOLID = 0.5  # of its box: a piece with more ink is not a line around something
 INSIDE = 0.25  # of the height of what is around it: less is dirt in a 0
 
 
 @dataclass
 class Find:
-    """What may be a digit.
+    """A find: what may be a digit.
 
     Attributes:
         ink: float32 (height, width), 0 to 1: how much ink each pixel of its box has.
@@ -43,33 +43,33 @@ class Find:
 
     @property
     def right(self) -> int:
-        """Of the box, in pixels of the map."""
+        """Return the right side of the box, in pixels of the map."""
         return self.left + self.ink.shape[1]
 
     @property
     def bottom(self) -> int:
-        """Of the box, in pixels of the map."""
+        """Return the bottom of the box, in pixels of the map."""
         return self.top + self.ink.shape[0]
 
     @property
     def height(self) -> int:
-        """Of the box, in pixels."""
+        """Return the height of the box, in pixels."""
         return self.ink.shape[0]
 
     @property
     def width(self) -> int:
-        """Of the box, in pixels."""
+        """Return the width of the box, in pixels."""
         return self.ink.shape[1]
 
     def part(self, ink: np.ndarray) -> "Find":
-        """Return the same with some of its ink, (height, width), cropped."""
+        """Return the find with only some of its ink, (height, width), cropped."""
         rows, columns = (np.flatnonzero((ink > 0.1).any(axis)) for axis in (1, 0))
         cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         corner = self.left + int(columns[0]), self.top + int(rows[0])
         return Find(cropped, *corner, self.core)
 
     def joined(self, other: "Find") -> "Find":
-        """Return both as one."""
+        """Return both finds as one."""
         left, top = min(self.left, other.left), min(self.top, other.top)
         shape = max(self.bottom, other.bottom) - top, max(self.right, other.right) - left
         ink = np.zeros(shape, np.float32)
@@ -141,7 +141,7 @@ def _owners(ink: np.ndarray, cores: np.ndarray, heights: np.ndarray) -> np.ndarr
         best = int(votes[1:].argmax()) + 1
         if votes[best] >= ONE_OWNER * votes[1:].sum():
             owners[box][piece] = best
-        else:  # digits that touch share it, to its ends
+        else:  # digits that touch share it, up to its ends
             owners[box][piece] = closest[box][piece]
     return owners
 

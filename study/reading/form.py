@@ -15,7 +15,7 @@ from .ink import ink_of, ink_of_thumbnail, without_specks
 from .levels import grey_levels
 
 DIGIT_SIZE, IMAGE_SIZE = 20, 28  # pixels
-FINE = 4  # the strokes are drawn at this multiple of the digit's final size
+FINE = 4  # strokes are drawn at this multiple of the digit's final size
 EDGE = 0.4  # of full ink: pixels with more belong to a stroke
 SOFTNESS = 0.3  # pixels: standard deviation of the blur at the edges of strokes
 STROKE_WIDTHS = (2.0, 5.0)  # pixels at the final size; nearly all of MNIST lies in between
@@ -29,8 +29,8 @@ class Prepared:
         image: uint8, shape (28, 28); 0 is paper, 255 is ink; all 0 if nothing is drawn.
         steps: name -> uint8 picture of any size, in order; from "ink found" on, ink is bright.
             Those that changed nothing are left out.
-        box: left, top, right and bottom of the digit, in shares of the picture's width and height;
-            ``None`` if nothing is drawn.
+        box: left, top, right and bottom of the digit, as fractions of the picture's width and
+            height; ``None`` if nothing is drawn.
     """
 
     image: np.ndarray
@@ -39,14 +39,14 @@ class Prepared:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing is drawn."""
+        """Return whether nothing is drawn."""
         return not self.image.any()
 
 
 def prepare_untidied(picture: Image.Image | np.ndarray) -> np.ndarray:
-    """Give all that a picture shows the form of MNIST's digits, with its lines, frames and words.
+    """Give everything in a picture, even lines, frames and words, the form of MNIST's digits.
 
-    Networks that are to refuse such things learn from them in this form.
+    Networks that are to reject such things learn from them in this form.
 
     Args:
         picture: as for ``study.reading.prepare``.
@@ -61,12 +61,12 @@ def prepare_untidied(picture: Image.Image | np.ndarray) -> np.ndarray:
 
 
 def formed(ink: np.ndarray, *, even_strokes: bool = True, by_mass: bool = True) -> Prepared:
-    """Give ink the form of MNIST's digits; the steps are those to it.
+    """Give ink the form of MNIST's digits, and keep the steps.
 
     Args:
         ink: 0 to 1, (height, width).
         even_strokes: give the strokes MNIST's width.
-        by_mass: put the centre of mass in the middle; otherwise, that of the box.
+        by_mass: put the centre of mass in the middle; otherwise, the centre of the box.
     """
     if not ink.any():
         return Prepared(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), {}, None)
@@ -110,7 +110,7 @@ def _scaled(ink: np.ndarray, even_strokes: bool) -> np.ndarray:
 
 
 def _centred(ink: np.ndarray, by_mass: bool) -> np.ndarray:
-    """Move a centre to the middle of 28x28, to the pixel, as far as there is room."""
+    """Move a centre to the middle of 28x28, by whole pixels, as far as there is room."""
     centre = ndimage.center_of_mass(ink) if by_mass else (np.array(ink.shape) - 1) / 2
     wished = np.round((IMAGE_SIZE - 1) / 2 - np.array(centre)).astype(int)
     room = IMAGE_SIZE - np.array(ink.shape)

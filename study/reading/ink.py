@@ -41,7 +41,7 @@ def ink_of(grey: np.ndarray) -> np.ndarray:
 
 
 def ink_of_thumbnail(grey: np.ndarray) -> np.ndarray:
-    """Do the same for an image too small for shadows, texture or specks: the rarer level is ink."""
+    """Return the ink of an image too small for shadows, texture or specks: the rarer level."""
     low, high = grey.min(), grey.max()
     if high - low < LEAST_CONTRAST:
         return np.zeros_like(grey)
@@ -50,10 +50,10 @@ def ink_of_thumbnail(grey: np.ndarray) -> np.ndarray:
 
 
 def _light(grey: np.ndarray) -> np.ndarray:
-    """How light the paper is, judged by the edge of the picture, most of which is paper.
+    """Return how light the paper is, judged by the edge of the picture, most of which is paper.
 
     A surface is fitted to the edge: flat, then sloped, then curved. Each fit after the first leaves
-    out the half that fitted the previous one worst, since it may be ink.
+    out the half that the previous one fitted worst, since it may be ink.
     """
     levels = thumbnail(grey, 32)
     edge = np.ones(levels.shape, bool)
@@ -81,7 +81,7 @@ def _paper(level: np.ndarray) -> np.ndarray:
     """
     small = thumbnail(level, 64)  # shrinking averages the paper's texture away
     window = 2 * round(PAPER_WINDOW * min(small.shape) / 2) + 1
-    # The picture is mirrored at its edges, so a window there sees what it would if it ended there.
+    # The picture is mirrored at its edges, so a window there sees only what is inside.
     paper = ndimage.grey_closing(small, window)
     paper = ndimage.gaussian_filter(paper, window / 6, mode="nearest")
     return np.asarray(Image.fromarray(paper).resize(level.shape[::-1], Image.Resampling.BILINEAR))

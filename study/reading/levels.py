@@ -5,14 +5,15 @@ from PIL import Image, ImageOps
 
 WORK_SIZE = 224  # pixels, longer side; larger pictures are shrunk before the ink is looked for
 FULL_SIZE = 4096  # pixels, longer side, of what the finder looks at
-LEAST_CONTRAST = 10  # grey levels, of 255, between paper and ink; with less, nothing is drawn
+LEAST_CONTRAST = 10  # grey levels (of 255) between paper and ink; with less, nothing is drawn
 EIGHT = np.ones((3, 3))  # a pixel and its neighbours
 
 
 def grey_levels(picture: Image.Image | np.ndarray, longest: int = WORK_SIZE) -> np.ndarray:
     """Return the grey levels, uint8 (height, width), of a picture, turned upright.
 
-    Its longer side shrinks to ``longest``, transparent parts become paper, and 16 bits become 8.
+    It shrinks to a longer side of at most ``longest``, transparent parts become paper, and 16 bits
+    become 8.
     """
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-STEEPEST = 40  # degrees: lines slope no more
-LEAST = 3  # digits from which a slope is looked for
-OVERLAP = 0.35  # of the lower of two digits: they stand in one line
-LOW = 0.4  # of the median height: such a digit need not overlap, only be near the middle
+STEEPEST = 40  # degrees: lines slope no more than this
+LEAST = 3  # digits: with fewer, no slope is looked for
+OVERLAP = 0.35  # of the lower of two digits: with more, they stand in one line
+LOW = 0.4  # of the median height: a lower digit need not overlap, only be near the middle
 
 
 def lines_of(boxes: np.ndarray) -> list[list[int]]:
-    """Put digits into lines.
+    """Arrange digits in lines.
 
     Args:
         boxes: (N, 4): left, top, right and bottom of each digit.
@@ -49,11 +49,11 @@ def slope(x: np.ndarray, y: np.ndarray, heights: np.ndarray) -> float:
     """Return by how many degrees lines fall to the right.
 
     Along the right slope, the middles of digits gather in few narrow bands: the sum of squares of
-    their density is largest. What does not gain much stays level.
+    their density is largest. Lines for which no slope gains much stay level.
 
     Args:
         x, y: middles of the digits, (N,).
-        heights: theirs.
+        heights: of the digits, (N,).
     """
     if len(x) < LEAST:
         return 0.0
@@ -62,7 +62,7 @@ def slope(x: np.ndarray, y: np.ndarray, heights: np.ndarray) -> float:
     turned = (y[None] - np.tan(np.radians(angles))[:, None] * (x - x.mean())[None]) / unit
     turned *= np.cos(np.radians(angles))[:, None]
     gaps = turned[:, :, None] - turned[:, None, :]
-    # Digits far apart in a line say little about its slope: its line may bend.
+    # Digits far apart in a line say little about its slope, since the line may bend.
     near = np.exp(-(((x[:, None] - x) / (6 * unit)) ** 2))
     density = (np.exp(-((gaps / 0.25) ** 2)) * near).sum((1, 2)) / near.sum()
     return float(angles[np.argmax(density - 0.0015 * np.abs(angles))])

@@ -12,11 +12,11 @@ from .finds import Find, grouped
 FIRST = 320 * 256  # pixels of the first look
 LARGEST = 16 * FIRST  # of a look in search of anything
 MOST = 2_000_000  # pixels of the last look
-SMALL, WANTED = 28, 44  # pixels: lower digits are looked at again, at this height
+SMALL, WANTED = 28, 44  # pixels: digits lower than the first are looked at again, this high
 TINY = 128  # pixels, longer side: smaller pictures are enlarged first
 MARGIN = 2.5  # of a digit's height, around what was found
 FINER = 1.2  # times as large: less is no reason to look again
-FEWER = 0.5  # of the digits found before: a look that finds less is worse
+FEWER = 0.5  # of the digits found before: a look that finds fewer is worse
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Look:
         level: its grey levels, uint8 (height, width).
         ink, core: probabilities, of the same shape.
         finds: digits, in pixels of ``level``.
-        factor: pixels of ``level`` in a pixel of the picture.
+        factor: pixels of ``level`` per pixel of the picture.
         corner: left and top of the part, in pixels of the picture.
     """
 
@@ -50,7 +50,7 @@ class Look:
 
     @property
     def height(self) -> float:
-        """The median height of the digits, in pixels of ``level``."""
+        """Return the median height of the digits, in pixels of ``level``."""
         return float(np.median([find.height for find in self.finds]))
 
     def box(self, find: Find) -> tuple[float, float, float, float]:
@@ -72,7 +72,7 @@ def look(
     Args:
         finder: a ``Finder`` in eval mode.
         level: grey levels, uint8 (height, width).
-        is_good: whether a look at the whole picture found digits; by default, anything.
+        is_good: whether a look at the whole picture found digits; by default, any find will do.
     """
     whole = 0, 0, level.shape[1], level.shape[0]
     first = min(max(1.0, TINY / max(level.shape)), (FIRST / level.size) ** 0.5)

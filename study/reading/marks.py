@@ -1,4 +1,4 @@
-"""What is printed or drawn around a digit, taken out of the ink: frames, underlines, words.
+"""Take what is printed or drawn around a digit out of the ink: frames, underlines, words.
 
 Every number below was chosen on training images.
 """
@@ -12,18 +12,18 @@ from .ink import STROKE
 from .levels import EIGHT
 
 TRACE = 0.15  # of full ink: what can close a frame
-DIGIT_IN_FRAME = 0.38  # of a frame's height: what is lower is a dot in a 0, or a mouth in a face
+DIGIT_IN_FRAME = 0.38  # of a frame's height: a lower piece is a dot in a 0, or a mouth in a face
 DOT_IN_RING = 0.6  # the same for a solid blob
 ONE_IN_CIRCLE = 0.5, 0.6  # of a ring's height: a slash through a 0 is higher, a dot lower
-HEIGHT_IN_FORM = 0.12  # of all that is drawn: what is lower is no digit
-PIECE = 0.002  # of all ink: what has less is no piece of anything
+HEIGHT_IN_FORM = 0.12  # of all that is drawn: a lower piece is not a digit
+PIECE = 0.002  # of all ink: a piece with less does not count
 SMALL_PRINT = 0.34  # of the digit's height: letters of a form are lower
 
 
 def without_frame(ink: np.ndarray) -> np.ndarray:
     """Keep what stands in a closed line: a printed box, or a circle round the digit.
 
-    A 0 has nothing in it, or a dot, or a slash; a face has nothing so high as a digit.
+    A 0 has nothing in it, or a dot, or a slash; a face has nothing as high as a digit.
     """
     for trace, stroke in ((TRACE, STROKE), (0.5, 0.6)):  # a narrow gap is grey
         inside = _frame(ink, trace, stroke)
@@ -53,7 +53,7 @@ def _frame(ink: np.ndarray, trace: float, stroke: float) -> np.ndarray | None:
         filled = ndimage.binary_fill_holes(gaps[room] == around)
         inside = np.zeros(ink.shape, bool)
         inside[room] = filled
-        # A frame with gaps, in several pieces, is not in itself.
+        # A frame with gaps consists of several pieces, and none is inside it.
         within = inside[boxes[number]][piece].all()
         if within and not (_is_dot(piece, filled) or _is_slash(piece, filled)):
             return inside
@@ -90,7 +90,7 @@ def _is_slash(piece: np.ndarray, inside: np.ndarray) -> bool:
 
 
 def without_print(ink: np.ndarray) -> np.ndarray:
-    """Drop an underline, and a line of words above or below the digit, which is far higher."""
+    """Drop an underline, and a line of words above or below the digit, which is much higher."""
     pieces, count = ndimage.label(ink > STROKE, EIGHT)
     if count < 2:
         return ink
@@ -118,7 +118,7 @@ def without_print(ink: np.ndarray) -> np.ndarray:
     if not dropped.any():
         return ink
     gone = np.isin(pieces, numbers[dropped])
-    # With the pale rim of its strokes.
+    # The pale rim of its strokes goes, too.
     rim = ndimage.binary_dilation(gone, EIGHT, iterations=2) & (pieces == 0)
     return np.where(gone | rim, 0, ink)
 

@@ -1,7 +1,8 @@
-"""What lies under or beside the ink, taken out of a picture: tables, shadows, ruled lines, folds.
+"""Take out of a picture what lies under or beside the ink: tables, shadows, ruled lines, folds.
 
-All of it reaches the edge of the picture, as ink hardly does. Every number was chosen on scenes of
-training digits and hands. Levels are grey levels, float32 (height, width), 0 to 255.
+All of it reaches the edge of the picture, as ink hardly ever does. Every number was chosen on
+scenes of training digits and handwriting. Levels are grey levels, float32 (height, width), from 0
+to 255.
 """
 
 import math
@@ -15,11 +16,11 @@ from scipy import ndimage
 from .levels import EIGHT, LEAST_CONTRAST, thumbnail
 
 LEAST_SIZE = 96  # pixels, longer side: in smaller pictures, edges and lines are too coarse
-WINDOW = 0.3  # of the side: no stroke is as wide as a square of this size, tables are
-EDGE_RATIO = 1.12  # of the light on both sides of an edge; a smooth change is no edge
+WINDOW = 0.3  # of the side: no stroke is as wide as a square of this size, but tables are
+EDGE_RATIO = 1.12  # of the light on both sides of an edge; a smooth change is not an edge
 FOLDED = 0.8  # of the sheet's light: the other half of a folded sheet is not as dark
 TABLE = 0.45  # of the sheet's light: no shadow is as dark
-MOST_INK = 0.2  # of the picture; more is no sheet with writing
+MOST_INK = 0.2  # of the picture; with more, it is not a sheet with writing
 SMALL = 0.25  # of the picture: darker parts below this may be ink along the border
 RIM = 4  # pixels: the sheet's own edge and its shadow
 INK = 0.8  # of the paper's light: darker pixels may be ink
@@ -27,12 +28,12 @@ SLOPES = np.linspace(-0.11, 0.11, 45)  # of lines, against the side of the pictu
 LINE_SHARE = 0.2  # of a line's length may be lighter than the line: noise, and where it ends
 LINE_WIDTH = 6  # pixels from the middle of a line to its edge, at most
 MARGIN = np.s_[LINE_WIDTH:-LINE_WIDTH, LINE_WIDTH:-LINE_WIDTH]
-LEAST_INK, FAINT = 0.002, 0.4  # less of the picture, or paler against a line, is a line's rest
+LEAST_INK, FAINT = 0.002, 0.4  # less of the picture, or paler than a line, is left over from it
 INK_ON_LINE = 1.9  # of a line's darkness: where it is darker, ink runs along it
 INK_ON_FOLD = 3  # the same for folds, which are not as even
 EVEN = 0.25  # of a line's darkness: its palest stretches
 LEAST_LINE = 4  # grey levels between a line and its paper
-REGULAR = 3  # as many lines are a pattern; fewer are folds, if nothing else reaches the border
+REGULAR = 3  # this many lines are a pattern; fewer are folds, if nothing else reaches the border
 
 
 def has_plain_border(level: np.ndarray) -> bool:
@@ -41,7 +42,7 @@ def has_plain_border(level: np.ndarray) -> bool:
 
 
 def evened(level: np.ndarray) -> np.ndarray:
-    """Give sheet, shadows and table the same light, where there is a sharp edge between them.
+    """Give sheet, shadows and table the same light where there is a sharp edge between them.
 
     The picture is divided by its paper (see ``_without_strokes``). If no ink crosses the edge, it
     is the edge of the sheet, and what lies beyond becomes paper. Without an edge, or if ink touches
@@ -113,7 +114,7 @@ def _without_strokes(level: np.ndarray) -> np.ndarray:
     """The light of the paper: everything narrower than ``WINDOW`` removed, dark or light.
 
     A closing and an opening keep straight edges as they are. Beyond its border the picture is
-    continued as it ends, so that a strip of table is as wide as a window, too.
+    continued as it ends, so that a strip of table is also as wide as a window.
     """
     window = _window(level)
     wide = np.pad(level, window, mode="edge")
@@ -153,7 +154,7 @@ def _is_light(paper: np.ndarray) -> np.ndarray:
 
 
 def unlined(level: np.ndarray) -> np.ndarray:
-    """Take away straight dark lines from border to border: ruled and squared paper, folds.
+    """Remove straight dark lines from border to border: ruled and squared paper, folds.
 
     Where ink crosses a line, it is continued from one side to the other.
     """
@@ -185,7 +186,7 @@ class _Lines:
         bands: first and last row of each, before the shift.
         wholes: darkness of each line, summed over its rows and two more on either side.
         strength: darkness of each row, before the shift.
-        shift: to be added to a row, (width,).
+        shift: to be added to a row, by column, (width,).
     """
 
     bands: list[tuple[int, int]]
@@ -227,7 +228,7 @@ class _Lines:
 
     @property
     def darkest(self) -> float:
-        """The darkness of their darkest row."""
+        """Return the darkness of their darkest row."""
         return max((self.strength[a : b + 1].max() for a, b in self.bands), default=0.0)
 
     def drawn(self, shape: tuple[int, int]) -> np.ndarray:
@@ -242,8 +243,8 @@ class _Lines:
 
         Args:
             darkness: (height, width).
-            others: the same of lines that cross these.
-            ink_on_line: where it is as many times darker, there is ink.
+            others: the same for the lines that cross these.
+            ink_on_line: where it is this many times darker than a line, there is ink.
         """
         darkness = darkness.copy()
         height, width = darkness.shape
@@ -293,7 +294,7 @@ def _bands(profile: np.ndarray, strength: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _ink_at_border(level: np.ndarray, rows: _Lines, columns: _Lines) -> bool:
-    """Whether more than some lines reaches the border, or a line runs along it: a close crop."""
+    """Whether more than a few lines reaches the border, or a line runs along it: a close crop."""
     ends = []
     for lines, length in zip((rows, columns), level.shape, strict=True):
         margin, middle = 0.06 * length, round(lines.shift.mean())

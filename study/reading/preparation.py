@@ -15,7 +15,7 @@ from .paper import evened, unlined
 def prepare(picture: Image.Image | np.ndarray) -> Prepared:
     """Find the digit in a picture and give it the form of MNIST's digits.
 
-    Tables, shadows, lines, frames and words are taken away first.
+    Tables, shadows, lines, frames and words are removed first.
 
     Args:
         picture: a Pillow image of any mode, or uint8 grey levels (height, width); dark ink on

@@ -29,25 +29,25 @@ from .refining import CERTAIN, Classify, Judged, judged, refined
 ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
 TURNS_FROM = 4  # digits, in a line after the turn: with fewer, a picture is never turned
-TURNED_IF = 0.6  # mean rating: what reads better is not turned
+TURNED_IF = 0.6  # mean rating: a picture that reads better is not turned
 RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
-FEW = 3  # digits: smaller ones, of which there may be more, are too small for the rules
-NARROW = 0.2  # of the picture: a line through all of it is no digit
-APART = 1.5  # of a digit's height: what has no core, and is further from all digits, is none
-TURNED_WELL = 0.8  # mean rating: what reads worse after a turn is not turned, either
+FEW = 3  # digits: where there are more, they are too small for the rules
+NARROW = 0.2  # of the picture: a narrower line through all of it is not a digit
+APART = 1.5  # of a digit's height: a find without a core, further from all digits, is none
+TURNED_WELL = 0.8  # mean rating: a picture that reads worse after a turn is not turned, either
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What decides which finds are digits, chosen on pages by ``experiments.pages``.
+    """Settings that decide which finds are digits, chosen on pages by ``experiments.pages``.
 
     Attributes:
-        refused: probability of "no digit" from which a find is refused.
-        doubted: probability of the digit below which it is refused, too.
-        weak: a refused find whose core is less probable is dropped.
-        faint: a find without a core is dropped unless its digit is as probable.
-        low, high: in median heights: finds out of this range are dropped.
-        most_refused: share of refused finds above which nothing is read.
+        refused: probability of "no digit" from which a find is rejected.
+        doubted: probability of the digit below which a find is also rejected.
+        weak: a rejected find whose core is less probable than this is dropped.
+        faint: a find without a core is dropped unless its digit is at least this probable.
+        low, high: in median heights: finds outside this range are dropped.
+        most_refused: share of rejected finds above which nothing is read.
     """
 
     refused: float = REFUSAL_THRESHOLD
@@ -64,10 +64,10 @@ class Digit:
     """One digit that was read.
 
     Attributes:
-        digit: 0 to 9; None where it is refused.
+        digit: 0 to 9; None where it is rejected.
         closest: the most probable of the ten digits.
         probabilities: of the ten digits and of "no digit", (11,).
-        prepared: as the classifier saw it; its box is that in the picture.
+        prepared: the digit as the classifier saw it, with its box in the picture.
         core: how sure the finder is that a digit stands there, 0 to 1; None if it was not asked.
     """
 
@@ -85,8 +85,8 @@ class Reading:
     Attributes:
         lines: of digits; the uppermost comes first, and each goes from left to right.
         steps: name -> uint8 picture, in order: what led to the digits.
-        refused: the largest of what was found, if that is no digit and nothing else is read.
-        turns: quarter turns counterclockwise after which it was read; boxes are those before.
+        refused: the largest find, if it is no digit and nothing else is read.
+        turns: quarter turns counterclockwise before reading; boxes are those before the turns.
     """
 
     lines: list[list[Digit]]
@@ -96,13 +96,13 @@ class Reading:
 
     @property
     def text(self) -> str:
-        """The digits, "?" for what is refused, a line of text for each line."""
+        """Return the digits, with "?" for rejected ones, as one line of text per line."""
         rows = (("?" if d.digit is None else str(d.digit) for d in line) for line in self.lines)
         return "\n".join("".join(row) for row in rows)
 
 
 def classifies(network: nn.Module) -> Classify:
-    """Return what shows images, uint8 (N, 28, 28), to a network with 11 logits in eval mode."""
+    """Return a function that classifies images, uint8 (N, 28, 28); the network is in eval mode."""
 
     def classify(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -112,7 +112,7 @@ def classifies(network: nn.Module) -> Classify:
 
 
 class Reader:
-    """Reads pictures.
+    """Read pictures.
 
     Args:
         finder: a ``Finder`` in eval mode.
@@ -126,7 +126,7 @@ class Reader:
 
     @classmethod
     def saved(cls, root: Path) -> "Reader":
-        """Return one with the saved networks of a repository.
+        """Return a reader with the saved networks of a repository.
 
         Raises:
             ModelFileError: one of them cannot be loaded.
@@ -152,10 +152,10 @@ class Reader:
         return self._with_rules(small, reading)
 
     def _with_rules(self, small: np.ndarray, reading: Reading) -> Reading:
-        """Where the finder sees few digits, the rules of ``prepare`` have a say.
+        """Let the rules of ``prepare`` have a say where the finder sees few digits.
 
-        They alone decide on what is nothing at all and, where it is one digit or none, on clean
-        drawings. Where they certainly see another digit than the finder, none is read.
+        They alone decide whether there is anything at all and, where there is one digit or none, on
+        clean drawings. Where they certainly see another digit than the finder, none is read.
         """
         prepared = prepare(small)
         steps = {name: prepared.steps[name] for name in prepared.steps if name in RULES}
@@ -176,7 +176,7 @@ class Reader:
         return Reading([], steps, digit) if digit.digit is None else Reading([[digit]], steps)
 
     def _by_rules(self, prepared: Prepared) -> Digit:
-        """One digit that rules found: only "no digit" refuses it."""
+        """Return one digit that rules found; it is rejected only as "no digit"."""
         (probabilities,) = self.classify(prepared.image[None])
         closest = int(probabilities[:NO_DIGIT].argmax())
         known = closest if probabilities[NO_DIGIT] < self.choices.refused else None
@@ -216,7 +216,7 @@ class Reader:
     def seen(
         self, picture: Image.Image | np.ndarray
     ) -> tuple[tuple[int, int], Look, list[Judged], int]:
-        """Look at a picture: its shape, the last look, what was found, and the quarter turns."""
+        """Look at a picture; return its shape, the last look, the finds, and the quarter turns."""
         level = grey_levels(picture, FULL_SIZE)
         seen, digits = self._looked(level)
         turns = 0
@@ -241,7 +241,7 @@ class Reader:
         return digit.best >= least and 1 - digit.score < self.choices.refused
 
     def _kept(self, digits: Sequence[Judged]) -> list[Judged]:
-        """Without what is much lower or higher than most, and what neither network believes."""
+        """Drop what is much lower or higher than most, and what neither network believes."""
         known = [digit.find for digit in digits if self._known(digit)]
         if not known:
             return list(digits)
@@ -259,7 +259,7 @@ class Reader:
     def reading(
         self, shape: tuple[int, int], seen: Look, digits: list[Judged], turns: int
     ) -> Reading:
-        """Decide which finds are digits (see ``seen``), and put them into lines."""
+        """Decide which finds are digits (see ``seen``), and arrange them in lines."""
         kept = self._kept([digit for digit in digits if not _is_fold(digit.find, seen)])
         refused = sum(not self._known(digit) for digit in kept)
         nothing = refused > self.choices.most_refused * len(kept)

@@ -1,4 +1,4 @@
-"""Finds are joined, cut and freed of what is around them where the classifier then sees digits."""
+"""Join finds, cut them, and free them of what is around, where the classifier then sees digits."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -14,18 +14,18 @@ from .finds import CORE, STROKE, Find
 from .form import Prepared, formed
 from .levels import EIGHT
 
-SURE = 0.5  # a higher score is more likely a digit than none
+SURE = 0.5  # with a higher score, a find is more likely a digit than not
 CERTAIN = 0.98  # with a higher score, nothing is cut
 CUT_SCORE = 0.95  # of both halves; letters, too, can be cut into what looks a bit like digits
-CUT_WIDTH = 0.8  # of the height: what is narrower is not cut
+CUT_WIDTH = 0.8  # of the height: a narrower find is not cut
 CUT_HEIGHT = 0.75  # of the height: digits side by side are about equally high
 GAP = 0.25  # of the median height: finds further apart are never joined
 MOST_PARTS = 5  # of one digit in the whole picture
 WIDE = 1.2  # of its height: no digit is wider
 TALL = 2.2  # of the median height: no digit is higher
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of the width: where a cut is looked for
-FREED = 0.9  # score of what is freed of a piece around or beside it
-REACH = 0.12  # of the width, around them
+FREED = 0.9  # least score of a find freed of a piece around or beside it
+REACH = 0.12  # of the width, on either side of these places
 SIDEWAYS = 0.3  # cost of a step to the side, in full ink
 
 Classify = Callable[[np.ndarray], np.ndarray]  # uint8 (N, 28, 28) -> probabilities (N, 11)
@@ -41,17 +41,17 @@ class Judged:
 
     @property
     def score(self) -> float:
-        """How likely it is a digit at all, 0 to 1."""
+        """Return how likely it is a digit at all, 0 to 1."""
         return 1 - float(self.probabilities[NO_DIGIT])
 
     @property
     def best(self) -> float:
-        """The probability of its digit."""
+        """Return the probability of its digit."""
         return float(self.probabilities[:NO_DIGIT].max())
 
 
 def judged(finds: Sequence[Find], classify: Classify) -> list[Judged]:
-    """Show finds to the classifier, all at once."""
+    """Show finds to the classifier, all at once, and return its judgements."""
     if not finds:
         return []
     forms = [formed(find.ink) for find in finds]
@@ -87,7 +87,7 @@ def _one(digits: list[Judged], classify: Classify) -> Judged | None:
 
 
 def _joined(digits: list[Judged], classify: Classify) -> list[Judged]:
-    """Join neighbours that are a digit together, and not both by themselves."""
+    """Join neighbours that are one digit together, and are not both digits by themselves."""
     height = float(np.median([digit.find.height for digit in digits]))
     pairs = [
         (one, other)
@@ -151,7 +151,7 @@ def _freed(digit: Judged, classify: Classify) -> list[Judged]:
 
 
 def _rises(strokes: np.ndarray, height: int) -> bool:
-    """Whether strokes are at least a quarter as high."""
+    """Whether strokes are more than a quarter as high as ``height``."""
     return bool(np.ptp(np.flatnonzero(strokes.any(1))) > height / 4)
 
 
@@ -160,7 +160,7 @@ def _without_a_piece(find: Find, choice: np.ndarray) -> Find:
 
 
 def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
-    """Cut what is no digit into two or more that are; it stays whole where that fails."""
+    """Cut a find that is not a digit into two or more that are; where that fails, leave it."""
     find = digit.find
     if times == 0 or find.width < CUT_WIDTH * find.height or digit.score >= CERTAIN:
         return [digit]
@@ -170,7 +170,7 @@ def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
     best, parts = max(CUT_SCORE, digit.score), None
     for pair in zip(seen[::2], seen[1::2], strict=True):
         scores = [half.score for half in pair]
-        # One of them may be two digits still.
+        # One of them may still be two digits.
         several = times > 1 and find.width > 1.6 * find.height and digit.score < SURE
         worst = max(scores) if several else min(scores)
         if worst > best:
@@ -181,13 +181,14 @@ def _cut(digit: Judged, classify: Classify, times: int = 2) -> list[Judged]:
 
 
 def halves(ink: np.ndarray, place: float) -> list[np.ndarray]:
-    """Cut along the way from top to bottom that crosses least ink, near a share of the width.
+    """Cut along the path from top to bottom that crosses the least ink, near a share of the width.
 
     Args:
         ink: 0 to 1, (height, width), cropped.
+        place: that share, 0 to 1.
 
     Returns:
-        Left and right half; nothing if the way crosses more than one stroke, as through a 0.
+        Left and right half; nothing if the path crosses more than one stroke, as through a 0.
     """
     height, width = ink.shape
     left = max(1, round((place - REACH) * width))
