@@ -2,9 +2,9 @@
 
 SHORT = data_exploration train train_with_validation train_with_rnns results
 LONG = train_with_augmentation sequences robustness draw_a_digit results
-# The notebooks whose runs are all on record, or that train nothing.
+# In the order in which they use each other's models. All their runs are on record.
 ON_RECORD = data_exploration train train_with_validation train_with_augmentation train_with_rnns \
-	sequences draw_a_digit results
+	sequences robustness draw_a_digit results
 PYTHON ?= python3
 BIN = .venv/bin
 # The kernel is that of .venv, whatever others this machine has.
@@ -42,7 +42,7 @@ endef
 help:
 	@echo "make run          execute notebooks 1, 2, 3, 5 and 9 in place: 14 minutes to an hour"
 	@echo "make long         train the augmented and robust networks and the recurrent ones of notebook 6 (hours; resumable)"
-	@echo "make render       execute the notebooks that are on record again, without a training (minutes)"
+	@echo "make render       execute every notebook again from the recorded runs, without training (minutes)"
 	@echo "make record       execute one notebook and put its runs on record: make record NOTEBOOK=train"
 	@echo "make adopt        keep the record after an edit of code that changes no number"
 	@echo "make app          serve the draw-a-digit page on 127.0.0.1:8000 (PORT=... for another)"
@@ -50,7 +50,7 @@ help:
 	@echo "make test         run every test; no committed file changes"
 	@echo "make lint         check style, formatting and the direction of imports"
 	@echo "make benchmark    measure the speed of training and the time to 99%; count how pictures of all kinds are read"
-	@echo "make benchmark-folds    compare trainings by cross-validation (six hours; resumable)"
+	@echo "make benchmark-folds    compare ways of training by cross-validation (six hours; resumable)"
 	@echo "make benchmark-svm      train the support vector machine (half an hour; resumable)"
 	@echo "make benchmark-images   fit support vector machines to more and more images (minutes)"
 	@echo "make app-picture  take the README's picture of the page again (needs Chromium)"
@@ -60,14 +60,14 @@ help:
 
 run: export STUDY_RECORD = renew
 run: .venv/study
-	@echo "== executing $(words $(SHORT)) notebooks, with trainings of their own; finished ones are kept in runs/"
+	@echo "== executing $(words $(SHORT)) notebooks, including their training runs; finished ones are kept in runs/"
 	$(call say_minutes,14 to 25 minutes,about an hour)
 	$(call execute,$(SHORT))
 
 # docs/draw.html holds the numbers of a network that these notebooks train.
 long: export STUDY_RECORD = renew
 long: .venv/app
-	@echo "== executing $(words $(LONG)) notebooks. Interrupt it at any time: finished trainings are kept in"
+	@echo "== executing $(words $(LONG)) notebooks. Interrupt it at any time: finished training runs are kept in"
 	@echo "   runs/, and the next 'make long' goes on from there."
 	$(call say_minutes,about 7 hours,much longer than 7 hours)
 	$(call execute,$(LONG))
@@ -115,7 +115,7 @@ benchmark: .venv/app
 	$(BIN)/python -m experiments.scenes --report docs/scenes.md
 
 benchmark-folds: .venv/study
-	@echo "== training each network five times, two at once; finished trainings are kept in runs/"
+	@echo "== training each network five times, two at once; finished training runs are kept in runs/"
 	$(BIN)/python -m experiments.cross_validation --report results
 	$(BIN)/python -m experiments.cross_validation "strength 0.5" "strength 1" \
 		--split "by writer" --folds 0 1 --report results
