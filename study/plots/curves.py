@@ -23,20 +23,20 @@ def finder_training(history: pd.DataFrame, title: str) -> plt.Figure:
     """Draw how well a finder does over the pages that it has seen: columns ``pages``, ``overlap``,
     ``found`` and ``false`` from ``experiments.finder``.
     """
-    figure, (ax,) = style.canvas(height=4.2, title=title)
-    labels = {
-        "found": "digits found alone",
-        "overlap": "ink: overlap of found and true",
-        "false": "false finds, per 100 digits",
-    }
+    figure, (shares, false) = style.canvas(2, 2, height=4, title=title)
+    pages = history["pages"] / 1000
+    labels = {"found": "digits found separately", "overlap": "overlap of ink, found and true"}
     for (column, label), look, marker in zip(
         labels.items(), style.LOOKS, style.MARKERS, strict=False
     ):
-        ax.plot(history["pages"] / 1000, 100 * history[column], marker=marker, label=label, **look)
-    ax.set(
-        xlabel="crops of pages seen (thousands)", ylabel="share (%)", ylim=(0, None), xlim=(0, None)
-    )
-    ax.grid()
+        shares.plot(pages, 100 * history[column], marker=marker, label=label, **look)
+    shares.set(ylabel="share (%)", ylim=(0, 101))
+    false.plot(pages, history["false"], marker="o", color=style.BLUE)
+    false.set(ylabel="false finds per digit (log scale)", yscale="log")
+    style.plain_ticks(false.yaxis)
+    for ax in (shares, false):
+        ax.set(xlabel="crops of pages seen (thousands)", xlim=(0, None))
+        ax.grid()
     style.legend_below(figure)
     return figure
 
