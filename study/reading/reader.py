@@ -164,6 +164,8 @@ class Reader:
         digit = self._by_rules(prepared)
         certain = digit.digit is not None and digit.probabilities.max() >= CERTAIN
         several = [one.digit for line in reading.lines for one in line]
+        if None in several and digit.digit is None and _one_piece(small) is not None:
+            return Reading([], steps, digit)  # a letter, say, of which a part may be a digit
         if len(several) > 1:  # with a fold beside it, one is a digit
             return Reading([[digit]], steps) if certain and digit.digit in several else reading
         found = reading.lines[0][0] if reading.lines else reading.refused
@@ -187,10 +189,8 @@ class Reader:
         if max(small.shape) < IMAGE_SIZE:
             return self._thumbnail(small)
         small = small.astype(np.float32)
-        if not has_plain_border(small):
-            return None
-        ink = without_specks(ink_of(small))
-        if ndimage.label(ink > STROKE, EIGHT)[1] != 1:
+        ink = _one_piece(small)
+        if ink is None:
             return None
         digit, steps = self._formed(small, ink)
         certain = digit.digit is not None and digit.probabilities.max() > CERTAIN
@@ -298,6 +298,15 @@ def read(picture: Image.Image | np.ndarray) -> list[list[Digit]]:
         ModelFileError: one of the networks cannot be loaded.
     """
     return _saved().read(picture).lines
+
+
+def _one_piece(small: np.ndarray) -> np.ndarray | None:
+    """The ink of grey levels, if they show plain paper with one connected piece of it."""
+    small = small.astype(np.float32)
+    if not has_plain_border(small):
+        return None
+    ink = without_specks(ink_of(small))
+    return ink if ndimage.label(ink > STROKE, EIGHT)[1] == 1 else None
 
 
 def _longest_line(seen: Look, digits: Sequence[Judged]) -> int:
