@@ -69,7 +69,7 @@ long: export STUDY_RECORD = renew
 long: .venv/app
 	@echo "== executing $(words $(LONG)) notebooks. Interrupt it at any time: finished training runs are kept in"
 	@echo "   runs/, and the next 'make long' goes on from there."
-	$(call say_minutes,about 5 hours,15 hours or more)
+	$(call say_minutes,about 6 hours,18 hours or more)
 	$(call execute,$(LONG))
 	@$(BIN)/python -m app.offline
 
