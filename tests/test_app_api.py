@@ -430,6 +430,14 @@ def letter_m() -> Image.Image:
     return picture
 
 
+@pytest.mark.parametrize("letter", ["A", "H", "K", "N", "W"])
+def test_a_letter_in_one_piece_is_no_number_of_its_parts(client, letter):
+    picture = Image.new("L", (300, 300), 255)
+    ImageDraw.Draw(picture).text((50, 20), letter, font=ImageFont.load_default(200), fill=0)
+    answer = post(client, encoded(picture)).get_json()
+    assert answer["lines"] == [] and answer["reason"] == "no digit that I know"
+
+
 def test_a_refusal_names_the_closest_digit(client):
     answer = post(client, encoded(letter_m()), query="?explain=1").get_json()
     assert answer["digit"] is None and answer["reason"] == "no digit that I know"

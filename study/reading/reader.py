@@ -147,7 +147,9 @@ class Reader:
         if plain is not None:
             return plain
         reading = self.reading(*self.seen(level))
-        if sum(map(len, reading.lines)) > FEW:
+        found = [digit.digit for line in reading.lines for digit in line]
+        is_doubtful = None in found and _one_piece(small) is not None
+        if len(found) > FEW and not is_doubtful:
             return reading
         return self._with_rules(small, reading)
 
