@@ -35,15 +35,6 @@ def accuracy_text(correct: int, total: int) -> str:
     return f"{correct / total:.2%} (95% interval {interval}, n = {total:,})"
 
 
-def accuracy_columns(correct: int, total: int) -> dict[str, object]:
-    """Return an accuracy with its 95% interval as the cells of a table."""
-    return {
-        "accuracy": f"{correct / total:.2%}",
-        "95% interval": interval_text(*wilson_interval(correct, total)),
-        "errors": total - correct,
-    }
-
-
 def right_share(predictions: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     """Return, for each image, the share of several answers that are right, float64 (N,), 0 to 1.
 

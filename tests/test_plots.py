@@ -182,7 +182,7 @@ def dots_by_row():
     table = pd.DataFrame(points)
     table.loc[0, "value"] = 0
     yield plots.dots_by_row(table, "error (%, log scale)", LONG)
-    yield plots.dots_by_row(table[["row", "value"]], "error (%)", "Three", log=False)
+    yield plots.dots_by_row(table[["row", "value"]], "error (%)", "Three")
 
 
 EXAMPLES = {

@@ -386,7 +386,7 @@ def test_rules_decide_on_drawings_and_are_a_second_opinion_on_photos(
         for one, name in zip(line, seen, strict=True)
     ]
     finder = Reading([line] if line else [], {})
-    monkeypatch.setattr(reader, "_plain", lambda level: None)
+    monkeypatch.setattr("study.reading.reader._one_piece", lambda small: None)
     monkeypatch.setattr(reader, "seen", lambda level: ())
     monkeypatch.setattr(reader, "reading", lambda: finder)
     assert reader.read(seven).text == drawing

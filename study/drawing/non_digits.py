@@ -236,11 +236,10 @@ KINDS = numbered(
         "ruled paper": Kind(18, ruled_paper, surface=True),
     }
 )
-# All kinds, by what they have in common.
+# Kinds that the ablation leaves out together.
 GROUPS = {
     "letters and signs": ("letters in fonts", "letters by hand", "signs", "pi"),
     "scribbles and shapes": ("scribbles", "shapes", "hearts", "faces", "ticks", "dashes"),
-    "several, cut or crossed-out digits": ("several digits", "cut digits", "crossed-out digits"),
     "paper and light": tuple(name for name, kind in KINDS.items() if kind.surface),
 }
 

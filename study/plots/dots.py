@@ -7,20 +7,19 @@ import pandas as pd
 from study.plots import style
 
 
-def dots_by_row(table: pd.DataFrame, label: str, title: str, *, log: bool = True) -> plt.Figure:
+def dots_by_row(table: pd.DataFrame, label: str, title: str) -> plt.Figure:
     """Draw values as dots: a row for each name, a colour for each series, a panel for each heading.
 
     Args:
         table: columns ``row`` and ``value``; perhaps ``series`` and ``panel``. Several values of
             one row and series, such as those of seeds, get a tick at their mean. Rows, series and
-            panels keep their order.
-        label: of the value axis.
-        log: whether that axis is logarithmic; a value of 0 then stands at its left end.
+            panels keep their order. At least one value is above 0.
+        label: of the value axis, which is logarithmic; a value of 0 stands at its left end.
     """
     table = table.assign(**{c: "" for c in ("series", "panel") if c not in table})
-    rows, series, panels = (list(dict.fromkeys(table[c])) for c in ("row", "series", "panel"))
+    rows, series, panels = (table[c].unique().tolist() for c in ("row", "series", "panel"))
     least = table["value"][table["value"] > 0].min()
-    table["value"] = table["value"].clip(lower=least / 2) if log else table["value"]
+    table["value"] = table["value"].clip(lower=least / 2)
     figure, axes = style.canvas(
         len(panels), height=1.5 + 0.34 * len(rows), title=title, sharey=True, sharex=True
     )
@@ -36,9 +35,8 @@ def dots_by_row(table: pd.DataFrame, label: str, title: str, *, log: bool = True
             ax.scatter(means, heights, s=170, marker="|", color=style.COLOURS[index], zorder=2)
         ax.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
         ax.set_title(style.wrapped(panel, 0.8 * style.WIDTH / len(panels)), fontsize=11)
-        if log:
-            ax.set_xscale("log")
-            style.plain_ticks(ax.xaxis, subs=(1, 2, 5) if len(panels) == 1 else (1,))
+        ax.set_xscale("log")
+        style.plain_ticks(ax.xaxis, subs=(1, 2, 5) if len(panels) == 1 else (1,))
         ax.grid(axis="x")
         for edge in np.arange(0.5, len(rows) - 1):
             ax.axhline(edge, color="#eeeeee", lw=0.8, zorder=0)

@@ -143,15 +143,18 @@ class Reader:
         """
         level = grey_levels(picture, FULL_SIZE)
         small = grey_levels(level)
-        plain = self._plain(small)
-        if plain is not None:
-            return plain
+        if max(small.shape) < IMAGE_SIZE:
+            return self._thumbnail(small)
+        ink = _one_piece(small)
+        if ink is not None:  # the short way, if it is certainly a digit
+            whole, steps = self._formed(small, ink)
+            if whole.digit is not None and whole.probabilities.max() > CERTAIN:
+                return Reading([[whole]], steps)
         reading = self.reading(*self.seen(level))
         found = [digit.digit for line in reading.lines for digit in line]
-        is_doubtful = None in found and _one_piece(small) is not None
-        if len(found) > FEW and not is_doubtful:
-            return reading
-        return self._with_rules(small, reading)
+        if ink is not None and whole.digit is None and None in found:
+            return Reading([], steps, whole)  # a letter, say, of which a part may be a digit
+        return reading if len(found) > FEW else self._with_rules(small, reading)
 
     def _with_rules(self, small: np.ndarray, reading: Reading) -> Reading:
         """Let the rules of ``prepare`` have a say where the finder sees few digits.
@@ -166,8 +169,6 @@ class Reader:
         digit = self._by_rules(prepared)
         certain = digit.digit is not None and digit.probabilities.max() >= CERTAIN
         several = [one.digit for line in reading.lines for one in line]
-        if None in several and digit.digit is None and _one_piece(small) is not None:
-            return Reading([], steps, digit)  # a letter, say, of which a part may be a digit
         if len(several) > 1:  # with a fold beside it, one is a digit
             return Reading([[digit]], steps) if certain and digit.digit in several else reading
         found = reading.lines[0][0] if reading.lines else reading.refused
@@ -185,18 +186,6 @@ class Reader:
         closest = int(probabilities[:NO_DIGIT].argmax())
         known = closest if probabilities[NO_DIGIT] < self.choices.refused else None
         return Digit(known, closest, probabilities, prepared, None)
-
-    def _plain(self, small: np.ndarray) -> Reading | None:
-        """The short way: one connected piece on plain paper that is certainly a digit."""
-        if max(small.shape) < IMAGE_SIZE:
-            return self._thumbnail(small)
-        small = small.astype(np.float32)
-        ink = _one_piece(small)
-        if ink is None:
-            return None
-        digit, steps = self._formed(small, ink)
-        certain = digit.digit is not None and digit.probabilities.max() > CERTAIN
-        return Reading([[digit]], steps) if certain else None
 
     def _thumbnail(self, level: np.ndarray) -> Reading:
         """A picture no larger than MNIST's, which has no room for more than a digit."""
