@@ -89,6 +89,12 @@ def test_light_ink_is_ink_and_pale_ink_is_full():
         assert find.ink.max() > 0.9 and find.width == 8
 
 
+def test_ink_partly_darker_and_partly_lighter_than_the_paper_is_found():
+    dark, light = strokes((20, 45, 20, 28)), strokes((45, 60, 20, 28))
+    (find,) = grouped(128 - 5 * dark + 100 * light, dark + light, strokes((30, 50, 16, 32)))
+    assert find.width == 8
+
+
 def test_weak_and_tiny_cores_are_none():
     ink = strokes((20, 60, 20, 28))
     assert grouped(255 - ink, ink, 0.65 * strokes((30, 50, 16, 32))) == []

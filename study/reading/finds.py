@@ -171,7 +171,7 @@ def _around_others(share: np.ndarray, ink: np.ndarray, height: float) -> np.ndar
         return frames
     pieces, _ = ndimage.label(share / full > DARK, EIGHT)
     boxes = ndimage.find_objects(pieces)
-    sides = np.array([[side.stop - side.start for side in box] for box in boxes])
+    sides = np.array([[side.stop - side.start for side in box] for box in boxes]).reshape(-1, 2)
     for number in np.flatnonzero(sides.min(1) >= LEAST_HEIGHT * height):
         box = boxes[number]
         piece = pieces[box] == number + 1
