@@ -1,9 +1,9 @@
 """Train the network that finds digits in pictures, on pages drawn by code.
 
-Each page is drawn when it is needed, and seen about twice, in different crops; no page returns
+Each page is drawn when it is needed, and seen about four times, in different crops; no page returns
 later. If training is interrupted, the same command resumes it, and it ends with the same weights.
 
-    python -m experiments.finder [--pages 150000] [--report results/finder.csv]
+    python -m experiments.finder [--pages 180000] [--report results/finder.csv]
 """
 
 import argparse
@@ -27,14 +27,15 @@ from study.reading.finder import Finder, maps, normalised
 
 ROOT = Path(__file__).parent.parent
 SEED = 0
-PAGES = 150_000  # crops of pages that are seen in all
-PIXELS = 12 * 224 * 224  # of a batch
+PAGES = 180_000  # crops of pages that are seen in all
+PIXELS = 6 * 224 * 224  # of a batch
 SIZES = 128, 192, 224, 256  # pixels: sides of the crops of a batch
-RECENT = 64  # pages: half of a batch comes from the last ones
+RECENT = 256  # pages: what a batch does not draw, it takes from the last ones
+NEW = 0.25  # of a batch: pages drawn for it
 PEAK, LAST = 3e-3, 1e-5  # learning rates: after the warm-up, and at the end
 WARM_UP = 100  # steps
 WEIGHT_DECAY = 1e-3
-MEMORY = 0.998  # of the moving average of the weights, which is what is kept
+MEMORY = 0.999  # of the moving average of the weights, which is what is kept
 ROW = 5000  # crops between two rows of the history
 NUM_VALID = 80  # pages that each row is measured on, by writers not used in training
 SAVED = 120  # seconds between two checkpoints
@@ -92,7 +93,7 @@ class Training:
         rng = np.random.default_rng([SEED, 2, self.step])
         size = int(rng.choice(SIZES))
         count = round(PIXELS / size**2)
-        new = [self._page(self.drawn + i) for i in range(count // 2)]
+        new = [self._page(self.drawn + i) for i in range(max(1, round(NEW * count)))]
         self.drawn += len(new)
         self.recent = (self.recent + new)[-RECENT:]
         among = [

@@ -46,6 +46,13 @@ def test_every_kind_has_maps_of_its_size(writers, test_writers, kind):
             assert np.ptp(scene.level) > 0 or kind == "empty"
 
 
+def test_sums_have_operators_and_other_pages_may(writers):
+    plain = [drawn(writers, seed, kind="photo", num_lines=(3, 4)) for seed in range(12)]
+    sums = [drawn(writers, seed, kind="photo", num_lines=(3, 4), signs=True) for seed in range(12)]
+    same = [(one.level == other.level).all() for one, other in zip(plain, sums, strict=True)]
+    assert any(same) and not all(same)  # those that have operators anyway
+
+
 def test_seed_decides_and_testing_has_pages_of_its_own(writers, test_writers):
     one, other = drawn(writers, 5), drawn(writers, 5)
     assert (one.level == other.level).all() and one.lines == other.lines

@@ -92,7 +92,7 @@ def test_light_ink_is_ink_and_pale_ink_is_full():
 def test_ink_partly_darker_and_partly_lighter_than_the_paper_is_found():
     dark, light = strokes((20, 45, 20, 28)), strokes((45, 60, 20, 28))
     (find,) = grouped(128 - 5 * dark + 100 * light, dark + light, strokes((30, 50, 16, 32)))
-    assert find.width == 8
+    assert find.width == 8 and find.contrast < 100
 
 
 def test_weak_and_tiny_cores_are_none():
@@ -138,7 +138,7 @@ def is_narrow(image: np.ndarray) -> bool:
 
 
 def find_of(ink: np.ndarray, left: int = 0, top: int = 0) -> Find:
-    return Find(ink, left, top, 0.9).part(ink)
+    return Find(ink, left, top, 0.9, 100.0).part(ink)
 
 
 def test_what_is_no_digit_is_cut_into_two_that_are():
@@ -272,7 +272,7 @@ def test_small_digits_are_looked_at_again_from_the_original():
     level = sheet((1500, 2000), (700, 790, 900, 930))
     found = look(Stub(), level)
     (find,) = found.finds
-    assert 40 <= find.height <= 50 and found.level.shape[0] < 300
+    assert 40 <= find.height <= 50 and found.level.shape[0] < 450
     assert found.box(find) == pytest.approx((900, 700, 930, 790), abs=6)
 
 
@@ -315,14 +315,20 @@ def test_what_the_finder_does_not_see_is_refused(classify):
     assert reading.lines == [] and reading.refused.digit is None
 
 
-def judged_digits(scores: list[tuple[float, int, float]]):
-    """Finds side by side: the probability of a 1, the height, and the core's probability."""
-    finds = []
-    for place, (_, height, core) in enumerate(scores):
-        find = Find(np.ones((height, 10), np.float32), 40 * place, 0, core)
-        finds.append(find)
+def judged_digits(scores: list[tuple[float, int, float, float]], *, per_line: int = 99):
+    """Finds side by side: probability of a 1, height, probability of the core, contrast."""
+    finds = [
+        Find(
+            np.ones((height, 10), np.float32),
+            40 * (place % per_line),
+            80 * (place // per_line),
+            core,
+            contrast,
+        )
+        for place, (_, height, core, contrast) in enumerate(scores)
+    ]
     rows = np.zeros((len(scores), 11), np.float32)
-    rows[:, 1] = [score for score, _, _ in scores]
+    rows[:, 1] = [score for score, *_ in scores]
     rows[:, 10] = 1 - rows[:, 1]
     none = np.eye(11, dtype=np.float32)[[10] * 99]  # what is joined or cut
 
@@ -335,18 +341,20 @@ def judged_digits(scores: list[tuple[float, int, float]]):
 @pytest.mark.parametrize(
     ("last", "text"),
     [
-        ((0.9, 40, 0.9), "1111"),
-        ((0.1, 40, 0.95), "111?"),
-        ((0.1, 40, 0.5), "111"),  # neither network believes in it
-        ((0.9, 8, 0.9), "111"),  # far too low
-        ((0.9, 160, 0.9), "111"),
-        ((0.5, 40, 0.99), "111?"),  # more likely none
-        ((0.99, 40, 0.3), "1111"),  # certainly a digit, though without a core
-        ((0.9, 40, 0.3), "111"),
+        ((0.9, 40, 0.9, 100), "1111"),
+        ((0.1, 40, 0.95, 100), "111?"),
+        ((0.1, 40, 0.5, 100), "111"),  # neither network believes in it
+        ((0.9, 8, 0.9, 100), "111"),  # far too low
+        ((0.9, 160, 0.9, 100), "111"),
+        ((0.9, 40, 0.9, 30), "1111"),
+        ((0.9, 40, 0.9, 10), "111"),  # print that shows through
+        ((0.5, 40, 0.99, 100), "111?"),  # more likely none
+        ((0.99, 40, 0.3, 100), "1111"),  # certainly a digit, though without a core
+        ((0.9, 40, 0.3, 100), "111"),
     ],
 )
 def test_what_is_dropped_and_what_is_a_question_mark(classify, last, text):
-    digits = judged_digits([(0.99, 40, 0.9)] * 3 + [last])
+    digits = judged_digits([(0.99, 40, 0.9, 100)] * 3 + [last])
     found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
     choices = Choices(
         refused=0.5, doubted=0.5, weak=0.85, faint=0.98, low=0.4, high=2.5, most_refused=0.5
@@ -356,14 +364,35 @@ def test_what_is_dropped_and_what_is_a_question_mark(classify, last, text):
 
 
 def test_what_is_mostly_refused_is_not_read(classify):
-    digits = judged_digits([(0.99, 40, 0.9)] + [(0.01, 40, 0.95)] * 3)
+    digits = judged_digits([(0.99, 40, 0.9, 100)] + [(0.01, 40, 0.95, 100)] * 3)
     found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
     reading = Reader(None, classify).reading((200, 200), found, digits, 0)
     assert reading.lines == [] and reading.refused is not None
 
 
+@pytest.mark.parametrize(
+    ("second", "text"),
+    [
+        ((0.99, 0.99, 0.99), "111\n111"),
+        ((0.99, 0.01, 0.99), "111\n1?1"),
+        ((0.99, 0.0005, 0.99), "111\n11"),  # an operator
+        ((0.01, 0.99, 0.01), "111"),  # a word
+        ((0.01, 0.01, 0.01), "111"),
+    ],
+)
+def test_operators_and_lines_of_words_are_left_out(classify, second, text):
+    shares = (0.99, 0.99, 0.99, *second)
+    digits = judged_digits([(share, 40, 0.9, 100) for share in shares], per_line=3)
+    found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
+    reader = Reader(None, classify, Choices(most_refused=0.5, impossible=0.999, least_known=0.5))
+    assert reader.reading((200, 200), found, digits, 0).text == text
+    strict = Reader(None, classify, Choices(most_refused=0.5, impossible=0.999, least_known=0.9))
+    expected = text if "11\n111" in text else ""
+    assert strict.reading((200, 200), found, digits, 0).text == expected
+
+
 def test_a_line_through_the_whole_picture_is_a_fold(classify):
-    ((fold, *digits),) = [judged_digits([(0.99, 196, 0.9)] + [(0.99, 40, 0.9)] * 3)]
+    fold, *digits = judged_digits([(0.99, 196, 0.9, 100)] + [(0.99, 40, 0.9, 100)] * 3)
     found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
     reader = Reader(None, classify, Choices(high=99))
     assert reader.reading((200, 200), found, [fold, *digits], 0).text == "111"

@@ -17,6 +17,7 @@ KINDS: dict[str, dict] = {
     "canvas": {"kind": "canvas"},
     "photos": {"kind": "photo"},
     "pages of 3 to 8 lines": {"kind": "photo", "num_lines": (3, 8)},
+    "sums": {"kind": "photo", "num_lines": (1, 2), "signs": True},
     "pages of words": {"kind": "words"},
     "empty sheets": {"kind": "empty"},
 }

@@ -5,6 +5,7 @@ Lengths are in units of the sheet, so that a page looks alike at every size.
 
 import io
 import math
+from string import ascii_letters, digits
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,8 @@ from .empty_paper import texture
 from .page_marks import write_words
 from .sheet import UNITS, Sheet, log_uniform
 
-FAINTEST = 0.08  # of the paper's light: contrast of ink that can barely be seen
+FAINTEST = 0.1  # of the paper's light: contrast of ink that can barely be seen
+LEAST = 15  # grey levels: the same before light and shadows
 
 
 def photographed(rng: np.random.Generator, sheet: Sheet, test: bool, kind: str) -> np.ndarray:
@@ -26,12 +28,12 @@ def photographed(rng: np.random.Generator, sheet: Sheet, test: bool, kind: str) 
     """
     canvas = kind == "canvas"
     plain = canvas and rng.random() < 0.8
-    contrast = rng.uniform(0.4, 1) if rng.random() < 0.65 else log_uniform(rng, FAINTEST, 0.4)
-    contrast = rng.uniform(0.5, 1) if canvas else contrast
+    base = rng.uniform(240, 255) if canvas else rng.uniform(100, 255)
+    contrast = rng.uniform(0.4, 1) if rng.random() < 0.8 else log_uniform(rng, FAINTEST, 0.4)
+    contrast = rng.uniform(0.5, 1) if canvas else max(contrast, LEAST / base)
     light = _inked(rng, sheet, contrast)
     if not plain:
         light = _on_paper(rng, sheet, light, test, contrast)
-    base = rng.uniform(240, 255) if canvas else rng.uniform(80, 255)
     level = base * light
     if not plain:
         level = level * _lit(rng, sheet)
@@ -41,8 +43,8 @@ def photographed(rng: np.random.Generator, sheet: Sheet, test: bool, kind: str) 
             level = _with_border(rng, sheet, level)
     if canvas and rng.random() < 0.2:
         level = _in_a_window(rng, sheet, level, test)
-    level = _taken(rng, sheet, level, plain, 0.35 * contrast * base)
-    if rng.random() < 0.3:  # light ink on dark paper
+    level = _taken(rng, sheet, level, plain, 0.25 * contrast * base)
+    if rng.random() < 0.2:  # light ink on dark paper
         level = 255 - level
     picture = Image.fromarray(level.clip(0, 255).round().astype(np.uint8))
     if rng.random() < (0.15 if plain else 0.5):
@@ -74,8 +76,10 @@ def _on_paper(
         light = light * (1 - _rules(rng, sheet, 1.2 * contrast))
     if rng.random() < 0.08:
         words, behind = np.zeros_like(sheet.ink), Sheet.empty(sheet.ink.shape)
-        write_words(rng, behind, words, test, False, 6, (15, 60))
-        light = light * (1 - rng.uniform(0.03, 0.15) * ndimage.gaussian_filter(words[:, ::-1], 1))
+        among = digits if rng.random() < 0.5 else ascii_letters
+        write_words(rng, behind, words, test, rng.random() < 0.5, 6, (8, 60), among)
+        strength = min(rng.uniform(0.03, 0.15), contrast / 2)
+        light = light * (1 - strength * ndimage.gaussian_filter(words[:, ::-1], 1))
     if rng.random() < 0.05:
         pattern = texture(rng)[:UNITS, :UNITS].astype(np.float32)
         pattern = Image.fromarray(pattern).resize(light.shape[::-1], Image.Resampling.BICUBIC)
@@ -212,7 +216,7 @@ def _taken(
             noise = ndimage.gaussian_filter(noise, rng.uniform(0.4, 1))
             noise /= noise.std()
         level = level + min(rng.uniform(0, 9), most_noise) * noise
-    if rng.random() < 0.12:
+    if rng.random() < 0.2:
         factor = min(log_uniform(rng, 1.5, 9) * sheet.unit, sheet.height / 7)
         small = [max(2, round(side / factor)) for side in level.shape[::-1]]
         smooth = Image.Resampling.BICUBIC if rng.random() < 0.75 else Image.Resampling.NEAREST

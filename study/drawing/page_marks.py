@@ -24,7 +24,7 @@ WORDS = (
     *("Name:", "Date:", "No.", "Class", "Page", "Address", "the", "and", "Total"),
     *("Hello", "Example", "School", "test", "Tel.", "Sum", "of", "with", "Answer"),
     *("Question", "Result", "Points", "Room", "Street", "City", "Signature", "Amount", "Price"),
-    *"Number",
+    "Number",
 )
 # How often a page has each, by its kind; "words" and "empty" pages have no digits to mark.
 SHARES = {"photo": 1.0, "canvas": 0.35, "one digit": 1.0, "words": 0.5, "empty": 1.6}
@@ -105,12 +105,14 @@ def write_words(
     printed: bool,
     count: int,
     sizes: tuple[float, float],
+    characters: str = ascii_letters,
 ) -> None:
     """Write words on the free parts of a sheet, on one of its canvases; sizes are in units."""
     among = (PRINTED_FONTS if printed else WRITTEN_FONTS)[test]
     for _ in range(count):
         size = max(4, round(log_uniform(rng, *sizes) * sheet.unit))
-        cover = text(_phrase(rng), among[rng.integers(len(among))], size) / np.float32(255)
+        cover = text(_phrase(rng, characters), among[rng.integers(len(among))], size)
+        cover = cover / np.float32(255)
         for _ in range(4):
             x, y = _place(rng, sheet, cover.shape[1], cover.shape[0])
             if sheet.is_free(x - 3, y - 2, cover.shape[1] + 6, cover.shape[0] + 4):
@@ -119,10 +121,10 @@ def write_words(
                 break
 
 
-def _phrase(rng: np.random.Generator) -> str:
+def _phrase(rng: np.random.Generator, characters: str = ascii_letters) -> str:
     if rng.random() < 0.3:
         return str(rng.choice(WORDS))
-    among = ascii_letters if rng.random() < 0.8 else ascii_letters.upper()
+    among = characters if rng.random() < 0.8 else characters.upper()
     word = "".join(rng.choice(list(among), rng.integers(2, 9)))
     return word + " " + "".join(rng.choice(list("aeinorstlmd"), 4)) if rng.random() < 0.2 else word
 

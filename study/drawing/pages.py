@@ -18,7 +18,8 @@ from .sprites import LOW, SIGNS, SMALL, Writer, Writers
 KINDS = {"photo": 0.6, "canvas": 0.15, "one digit": 0.12, "words": 0.07, "empty": 0.06}
 MOST_LINES, MOST_DIGITS = 8, 14
 CORE = 0.27, 0.3  # half a core's width and height, in widths and heights of its digit
-CROSSED_OUT = 0.015  # of what is written in a line
+CROSSED_OUT = 0.03  # of what is written in a line
+SIGNED = 0.3  # of the digits in a line with operators: one comes after them
 APART = 0.34  # of the distance to the next digit: a core is no larger than this
 
 
@@ -53,6 +54,7 @@ def draw(
     kind: str | None = None,
     num_lines: tuple[int, int] = (1, MOST_LINES),
     whole: bool = False,
+    signs: bool = False,
 ) -> Scene:
     """Draw a page.
 
@@ -62,6 +64,7 @@ def draw(
         kind: one of ``KINDS``; by default, any, as often as given there.
         num_lines: fewest and most lines; with more than two, the digits are as high as fits.
         whole: leave out digits that the edge of the sheet cuts off, which nobody can read.
+        signs: write operators into the lines, as otherwise in a third of the pages that have lines.
     """
     kind = kind or str(rng.choice(list(KINDS), p=list(KINDS.values())))
     sheet, writer = Sheet.empty(shape), writers.draw(rng)
@@ -75,7 +78,7 @@ def draw(
         if num_lines[0] == 1 and rng.random() < 0.1:
             _scattered(rng, sheet, writer)
         else:
-            _block(rng, sheet, writer, num_lines)
+            _block(rng, sheet, writer, num_lines, signs)
     else:
         sheet.height = log_uniform(rng, 12, 100) * sheet.unit
     page_marks.add(rng, sheet, writer, kind)
@@ -114,7 +117,11 @@ def _scattered(rng: np.random.Generator, sheet: Sheet, writer: Writer) -> None:
 
 
 def _block(
-    rng: np.random.Generator, sheet: Sheet, writer: Writer, num_lines: tuple[int, int]
+    rng: np.random.Generator,
+    sheet: Sheet,
+    writer: Writer,
+    num_lines: tuple[int, int],
+    signs: bool,
 ) -> None:
     """Write lines below one another, which may all slope."""
     rows, columns = sheet.ink.shape
@@ -140,7 +147,7 @@ def _block(
         rng.uniform(min(side / 2, total - side / 2), max(side / 2, total - side / 2))
         for side, total in ((width, columns), (tall, rows))
     ]
-    signs = rng.random() < 0.25
+    signs = rng.random() < 0.35 or signs
     groups = rng.random() < 0.15
     for line in range(count):
         digits = length if rng.random() < 0.5 else int(rng.integers(1, length + 1))
@@ -167,7 +174,7 @@ class _Line:
         x, y: the left end of its middle.
         groups: whether some gaps are wider.
         number: of the line.
-        signs: whether there are operators and points between its digits.
+        signs: whether there are operators and points between its digits and after the last.
     """
 
     x: float
@@ -180,49 +187,54 @@ class _Line:
     number: int
     signs: bool = False
 
+    def place(self, at: float) -> tuple[float, float]:
+        """Return where the middle of the line is, ``at`` pixels from its left end."""
+        angle = math.radians(self.angle)
+        return self.x + at * math.cos(angle), self.y + at * math.sin(angle)
+
 
 def _write(rng: np.random.Generator, sheet: Sheet, writer: Writer, line: _Line) -> None:
     """Write a line from its left end."""
-    cosine, sine = math.cos(math.radians(line.angle)), math.sin(math.radians(line.angle))
     turn = -line.angle if rng.random() < 0.7 else 0.0
     at = 0.0
-    for number in range(line.count):
-        if line.signs and number and rng.random() < 0.3:
-            at += _sign(rng, sheet, writer, line, (line.x + at * cosine, line.y + at * sine))
-        height = line.height * math.exp(rng.normal(0, 0.08))
-        crossed_out = rng.random() < CROSSED_OUT
-        if crossed_out:
-            cover = writer.mark(rng, "crossed out", height, line.height)
-        else:
-            label, cover = writer.digit(rng, height, turn)
-        rows, columns = cover.shape
-        middle = at + columns / 2
-        x, y = line.x + middle * cosine, line.y + middle * sine + rng.normal(0, 0.06) * line.height
-        if crossed_out:
-            sheet.mark(cover, x - columns / 2, y - rows / 2)
-        else:
-            sheet.write(label, cover, x - columns / 2, y - rows / 2, line.number)
-        at += columns + (line.gap + rng.normal(0, 0.05)) * line.height
-        if line.groups and rng.random() < 0.25:
-            at += rng.uniform(0.5, 1.6) * line.height
+    for _ in range(line.count):
+        at += _write_digit(rng, sheet, writer, line, at, turn)
+        if line.signs and rng.random() < SIGNED:
+            at += _sign(rng, sheet, writer, line, at)
 
 
-def _sign(
-    rng: np.random.Generator,
-    sheet: Sheet,
-    writer: Writer,
-    line: _Line,
-    place: tuple[float, float],
+def _write_digit(
+    rng: np.random.Generator, sheet: Sheet, writer: Writer, line: _Line, at: float, turn: float
 ) -> float:
+    """Write one digit, or something crossed out; return how far the line moves on."""
+    height = line.height * math.exp(rng.normal(0, 0.08))
+    crossed_out = rng.random() < CROSSED_OUT
+    if crossed_out:
+        cover = writer.mark(rng, "crossed out", height, line.height)
+    else:
+        label, cover = writer.digit(rng, height, turn)
+    rows, columns = cover.shape
+    x, y = line.place(at + columns / 2)
+    x, y = x - columns / 2, y + rng.normal(0, 0.06) * line.height - rows / 2
+    if crossed_out:
+        sheet.mark(cover, x, y)
+    else:
+        sheet.write(label, cover, x, y, line.number)
+    wider = rng.uniform(0.5, 1.6) if line.groups and rng.random() < 0.25 else 0.0
+    return columns + (line.gap + rng.normal(0, 0.05) + wider) * line.height
+
+
+def _sign(rng: np.random.Generator, sheet: Sheet, writer: Writer, line: _Line, at: float) -> float:
     """Write an operator, a point or a comma; return how far the line moves on."""
     name = str(rng.choice(list(SIGNS)))
-    size = 0.2 if name in SMALL else rng.uniform(0.4, 0.9)
+    size = 0.2 if name in SMALL else rng.uniform(0.4, 1)
     height = max(2.0, size * line.height)
     if name in ("minus", "equals"):
         height *= 0.5
     cover = writer.mark(rng, "sign", height, line.height, name)
     foot = 0.4 * line.height if name in LOW else 0.0
-    sheet.mark(cover, place[0], place[1] + foot - cover.shape[0] / 2)
+    x, y = line.place(at)
+    sheet.mark(cover, x, y + foot - cover.shape[0] / 2)
     return cover.shape[1] + max(line.gap, 0.1) * line.height
 
 

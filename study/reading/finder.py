@@ -36,8 +36,8 @@ class Finder(Network):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (16, 32, 48, 72),
-        dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4, 1),
+        widths: tuple[int, ...] = (16, 32, 64, 128),
+        dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8, 1, 2),
     ):
         super().__init__()
         a, b, c, d = widths

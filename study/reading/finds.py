@@ -34,12 +34,14 @@ class Find:
         ink: float32 (height, width), 0 to 1: how much ink each pixel of its box has.
         left, top: of the box, in pixels of the map.
         core: the mean probability of its core; of a piece that has none, the highest in its box.
+        contrast: of its ink with the paper, in grey levels.
     """
 
     ink: np.ndarray
     left: int
     top: int
     core: float
+    contrast: float
 
     @property
     def right(self) -> int:
@@ -66,7 +68,7 @@ class Find:
         rows, columns = (np.flatnonzero((ink > 0.1).any(axis)) for axis in (1, 0))
         cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         corner = self.left + int(columns[0]), self.top + int(rows[0])
-        return Find(cropped, *corner, self.core)
+        return Find(cropped, *corner, self.core, self.contrast)
 
     def joined(self, other: "Find") -> "Find":
         """Return both finds as one."""
@@ -77,7 +79,8 @@ class Find:
             rows = slice(find.top - top, find.bottom - top)
             columns = slice(find.left - left, find.right - left)
             np.maximum(ink[rows, columns], find.ink, out=ink[rows, columns])
-        return Find(ink, left, top, max(self.core, other.core))
+        core, contrast = max(self.core, other.core), max(self.contrast, other.contrast)
+        return Find(ink, left, top, core, contrast)
 
 
 def grouped(level: np.ndarray, ink: np.ndarray, core: np.ndarray) -> list[Find]:
@@ -110,7 +113,8 @@ def grouped(level: np.ndarray, ink: np.ndarray, core: np.ndarray) -> list[Find]:
         own = _scaled(share[box], strong, ink[box], RIM if pale else STROKE) * mine
         if (own > 0.1).any():
             left, top = box[1].start, box[0].start
-            finds.append(Find(own, left, top, means[number - 1]).part(own))
+            contrast = abs(float(np.median(share[box][strong])))
+            finds.append(Find(own, left, top, means[number - 1], contrast).part(own))
     return finds
 
 

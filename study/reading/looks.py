@@ -14,9 +14,11 @@ LARGEST = 16 * FIRST  # of a look in search of anything
 MOST = 2_000_000  # pixels of the last look
 SMALL, WANTED = 28, 44  # pixels: digits lower than the first are looked at again, this high
 TINY = 128  # pixels, longer side: smaller pictures are enlarged first
-MARGIN = 2.5  # of a digit's height, around what was found
+ENLARGED = 4  # times: small digits are found better in an enlarged picture
+MARGIN = 4  # of a digit's height, around what was found
+MOST_TIMES = 2.5  # the height of what counts as a digit: dirt is lower still
 FINER = 1.2  # times as large: less is no reason to look again
-FEWER = 0.5  # of the digits found before: a look that finds fewer is worse
+FEWER, MORE = 0.5, 4  # times the digits found before: a look that finds fewer or more is worse
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class Look:
 
     @property
     def height(self) -> float:
-        """Return the median height of the digits, in pixels of ``level``."""
-        return float(np.median([find.height for find in self.finds]))
+        """Return how high the lower digits are, in pixels of ``level``; a quarter is even lower."""
+        lower, median = np.percentile([find.height for find in self.finds], [25, 50])
+        return float(max(lower, median / MOST_TIMES))
 
     def box(self, find: Find) -> tuple[float, float, float, float]:
         """Return the box of a find: left, top, right, bottom, in pixels of the picture."""
@@ -76,40 +79,37 @@ def look(
     """
     whole = 0, 0, level.shape[1], level.shape[0]
     first = min(max(1.0, TINY / max(level.shape)), (FIRST / level.size) ** 0.5)
-    best = seen = Look.at(finder, level, first, whole)
-    if not is_good(seen):
-        for factor in _other_scales(level, first):
-            seen = Look.at(finder, level, factor, whole)
-            if is_good(seen):
-                best = seen
-                break
+    seen = (Look.at(finder, level, factor, whole) for factor in _scales(level, first))
+    best = next(filter(is_good, seen), None)
+    if best is None:
+        return Look.at(finder, level, first, whole)
     for _ in range(2):
-        if not best.finds or best.height >= SMALL or best.factor >= 1:
+        if not best.finds or best.height >= SMALL:
             break
         part = _around(best, level.shape)
         area = (part[2] - part[0]) * (part[3] - part[1])
-        finer = min(1.0, best.factor * WANTED / best.height, (MOST / area) ** 0.5)
+        finer = min(ENLARGED, best.factor * WANTED / best.height, (MOST / area) ** 0.5)
         if finer < FINER * best.factor:
             break
         closer = Look.at(finder, level, finer, part)
-        if len(closer.finds) < FEWER * len(best.finds):
+        if not FEWER * len(best.finds) <= len(closer.finds) <= MORE * len(best.finds) + MORE:
             break
         best = closer
     return best
 
 
-def _other_scales(level: np.ndarray, first: float) -> list[float]:
-    """The scales at which to look when the first shows nothing: finer, then coarser ones."""
-    most = min(1.0, (LARGEST / level.size) ** 0.5)
+def _scales(level: np.ndarray, first: float) -> list[float]:
+    """The scales at which to look until something is seen: the first, finer ones, coarser ones."""
+    most = min(2.0, (LARGEST / level.size) ** 0.5)
     finer = [min(most, first * times) for times in (2, 4) if first * times / 2 < most / FINER]
     least = 40 / max(level.shape)
-    return finer + [first * times for times in (0.5, 0.25) if first * times > least]
+    return [first, *finer, *(first * times for times in (0.5, 0.25) if first * times > least)]
 
 
 def _around(look: Look, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     """The part of a picture that has all that was found, and a margin."""
     boxes = np.array([look.box(find) for find in look.finds])
-    margin = MARGIN * look.height / look.factor
+    margin = MARGIN * np.median(boxes[:, 3] - boxes[:, 1])
     left, top = np.floor(boxes[:, :2].min(0) - margin).astype(int).clip(0)
     right, bottom = np.ceil(boxes[:, 2:].max(0) + margin).astype(int)
     return int(left), int(top), int(min(right, shape[1])), int(min(bottom, shape[0]))

@@ -21,20 +21,21 @@ from .form import IMAGE_SIZE, Prepared, as_picture, formed
 from .ink import ink_of, ink_of_thumbnail, without_specks
 from .levels import EIGHT, FULL_SIZE, grey_levels
 from .lines import lines_of
-from .looks import Look, look
+from .looks import FIRST, Look, look
 from .paper import has_plain_border
 from .preparation import prepare
 from .refining import CERTAIN, Classify, Judged, judged, refined
 
 ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
+GOOD = 0.1  # of the finds of a look: with fewer digits, it is worth looking at another scale
 TURNS_FROM = 4  # digits, in a line after the turn: with fewer, a picture is never turned
-TURNED_IF = 0.6  # mean rating: a picture that reads better is not turned
+TURNED_IF = 0.7  # mean rating: a picture that reads better is not turned
 RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
 FEW = 3  # digits: where there are more, they are too small for the rules
 NARROW = 0.2  # of the picture: a narrower line through all of it is not a digit
 APART = 1.5  # of a digit's height: a find without a core, further from all digits, is none
-TURNED_WELL = 0.8  # mean rating: a picture that reads worse after a turn is not turned, either
+TURNED_WELL = 0.7  # mean rating: a picture that reads worse after a turn is not turned, either
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ class Choices:
         weak: a rejected find whose core is less probable than this is dropped.
         faint: a find without a core is dropped unless its digit is at least this probable.
         low, high: in median heights: finds outside this range are dropped.
-        most_refused: share of rejected finds above which nothing is read.
+        pale: in median contrasts: paler finds are dropped, such as print on the other side.
+        most_refused: share of rejected finds above which a line is words, and is left out.
+        least_known: share of digits among all finds below which nothing is read.
+        impossible: probability of "no digit" from which a find in a line of digits is an operator,
+            say, and is left out.
     """
 
     refused: float = REFUSAL_THRESHOLD
@@ -56,7 +61,10 @@ class Choices:
     faint: float = 0.98
     low: float = 0.2
     high: float = 3.5
-    most_refused: float = 0.35
+    pale: float = 0.25
+    most_refused: float = 0.5
+    least_known: float = 0.2
+    impossible: float = 0.999
 
 
 @dataclass(frozen=True)
@@ -212,12 +220,17 @@ class Reader:
         seen, digits = self._looked(level)
         turns = 0
         if len(digits) >= TURNS_FROM and _rating(digits) < TURNED_IF:
-            best = TURNED_WELL
-            for turn in (1, 2, 3):
-                other, found = self._looked(np.ascontiguousarray(np.rot90(level, turn)))
-                if _longest_line(other, found) >= TURNS_FROM and _rating(found) > best:
-                    best, turns, seen, digits = _rating(found), turn, other, found
+            turn = max((1, 2, 3), key=lambda turn: self._promise(_turned(seen.level, turn)))
+            other, found = self._looked(_turned(level, turn))
+            if _longest_line(other, found) >= TURNS_FROM and _rating(found) > TURNED_WELL:
+                turns, seen, digits = turn, other, found
         return level.shape, seen, digits, turns
+
+    def _promise(self, level: np.ndarray) -> float:
+        """How well a picture reads at a single look, which is no large one."""
+        whole = 0, 0, level.shape[1], level.shape[0]
+        factor = min(1, (4 * FIRST / level.size) ** 0.5)
+        return _rating(judged(Look.at(self.finder, level, factor, whole).finds, self.classify))
 
     def _looked(self, level: np.ndarray) -> tuple[Look, list[Judged]]:
         """The last look at a picture, and its finds."""
@@ -225,24 +238,27 @@ class Reader:
         return best, refined(best.finds, self.classify)
 
     def _is_good(self, seen: Look) -> bool:
-        return any(self._known(digit) for digit in judged(seen.finds, self.classify))
+        known = [self._known(digit) for digit in judged(seen.finds, self.classify)]
+        return sum(known) > GOOD * len(known)
 
     def _known(self, digit: Judged) -> bool:
         least = self.choices.doubted if digit.find.core > CORE else self.choices.faint
         return digit.best >= least and 1 - digit.score < self.choices.refused
 
     def _kept(self, digits: Sequence[Judged]) -> list[Judged]:
-        """Drop what is much lower or higher than most, and what neither network believes."""
+        """Drop what is much lower, higher or paler than most, and what no network believes."""
         known = [digit.find for digit in digits if self._known(digit)]
         if not known:
             return list(digits)
         median = float(np.median([find.height for find in known]))
         lowest, highest = self.choices.low * median, self.choices.high * median
+        palest = self.choices.pale * float(np.median([find.contrast for find in known]))
         certain = [find for find in known if find.core > CORE]
         return [
             digit
             for digit in digits
             if lowest <= digit.find.height <= highest
+            and digit.find.contrast >= palest
             and (self._known(digit) or digit.find.core >= self.choices.weak)
             and (digit.find.core > CORE or any(_beside(digit.find, one) for one in certain))
         ]
@@ -252,20 +268,27 @@ class Reader:
     ) -> Reading:
         """Decide which finds are digits (see ``seen``), and arrange them in lines."""
         kept = self._kept([digit for digit in digits if not _is_fold(digit.find, seen)])
-        refused = sum(not self._known(digit) for digit in kept)
-        nothing = refused > self.choices.most_refused * len(kept)
         size = np.array(shape[:: -1 if turns % 2 == 0 else 1] * 2, float)
         boxes = np.array([seen.box(digit.find) for digit in kept]).reshape(-1, 4)
         shares = [_turned_back(box / size, turns) for box in boxes]
         read = [self._digit(digit, share) for digit, share in zip(kept, shares, strict=True)]
         maps = {"ink of digits": seen.ink, "middles of digits": seen.core}
         steps = {"picture": seen.level} | {n: as_picture(255 * part) for n, part in maps.items()}
-        if nothing or not kept:
+        lines = [
+            self._without_operators(line)
+            for line in ([read[i] for i in line] for line in lines_of(boxes))
+            if _num_refused(line) <= self.choices.most_refused * len(line)
+        ]
+        if not lines or _num_refused(read) > (1 - self.choices.least_known) * len(read):
             none = [one for one in read if one.digit is None]
             largest = max(none, key=lambda one: one.prepared.image.sum(), default=None)
             return Reading([], steps, largest, turns)
-        lines = [[read[i] for i in line] for line in lines_of(boxes)]
         return Reading(lines, steps, None, turns)
+
+    def _without_operators(self, line: Sequence[Digit]) -> list[Digit]:
+        """A line without what is certainly no digit."""
+        least = self.choices.impossible
+        return [one for one in line if one.digit is not None or one.probabilities[NO_DIGIT] < least]
 
     def _digit(self, one: Judged, box: np.ndarray) -> Digit:
         closest = int(one.probabilities[:NO_DIGIT].argmax())
@@ -300,6 +323,11 @@ def _one_piece(small: np.ndarray) -> np.ndarray | None:
     return ink if ndimage.label(ink > STROKE, EIGHT)[1] == 1 else None
 
 
+def _turned(level: np.ndarray, turns: int) -> np.ndarray:
+    """Grey levels after quarter turns counterclockwise."""
+    return np.ascontiguousarray(np.rot90(level, turns))
+
+
 def _longest_line(seen: Look, digits: Sequence[Judged]) -> int:
     """How many digits the longest line has; letters on their side stand below each other."""
     boxes = np.array([seen.box(digit.find) for digit in digits]).reshape(-1, 4)
@@ -319,6 +347,10 @@ def _beside(find: Find, other: Find) -> bool:
     gap = max(find.left, other.left) - min(find.right, other.right)
     away = abs(find.top + find.bottom - other.top - other.bottom) / 2
     return gap < APART * other.height and away < other.height / 2
+
+
+def _num_refused(digits: Sequence[Digit]) -> int:
+    return sum(digit.digit is None for digit in digits)
 
 
 def _rating(digits: Sequence[Judged]) -> float:
