@@ -129,7 +129,7 @@ benchmark-images: .venv/study
 	$(BIN)/python -m experiments.how_many_images --report results
 
 benchmark-finder: .venv/app
-	@echo "== training models/finder.pt on one thread: 50 minutes where bfloat16 is fast, otherwise 90;"
+	@echo "== training models/finder.pt on one thread: an hour where bfloat16 is fast, otherwise 80 minutes or more;"
 	@echo "   then reading pages; interrupt it at any time, the same command goes on from there"
 	$(BIN)/python -m experiments.finder --report results/finder.csv
 	$(BIN)/python -m experiments.pages --choose results/finder_choices.csv --report docs/scenes.md

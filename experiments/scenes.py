@@ -59,19 +59,35 @@ def table_of_numbers(service: Service, digits: data.Digits, count: int) -> pd.Da
         right = refused = 0
         for i in range(count):
             rng = np.random.default_rng([SEED, len(rows), i])
-            chosen = rng.integers(len(digits.labels), size=rng.integers(*lengths, endpoint=True))
-            images = digits.images[chosen].numpy()
-            while gaps is None and not all(_num_pieces(255 - image) == 1 for image in images):
-                chosen = rng.integers(len(digits.labels), size=len(chosen))
-                images = digits.images[chosen].numpy()
-            gap = touching(images) if gaps is None else int(rng.integers(*gaps, endpoint=True))
-            line = Image.fromarray(side_by_side(images, gap))
-            line = line.resize((4 * line.width, 4 * line.height), Image.Resampling.BICUBIC)
-            answer = read(service, line)
-            right += answer == digits.labels[chosen].tolist()
+            picture, labels = drawn_number(rng, digits, lengths, gaps)
+            answer = read(service, picture)
+            right += answer == labels
             refused += answer == [] or None in answer
         rows.append(_row(name, count, right, refused))
     return pd.DataFrame(rows)
+
+
+def drawn_number(
+    rng: np.random.Generator,
+    digits: data.Digits,
+    lengths: tuple[int, int],
+    gaps: tuple[int, int] | None,
+) -> tuple[Image.Image, list[int]]:
+    """Draw a number of MNIST's digits on plain paper, and say which digits it has.
+
+    Args:
+        lengths: fewest and most digits.
+        gaps: the same in pixels, where a digit is 20 pixels high; without it, the digits touch.
+    """
+    chosen = rng.integers(len(digits.labels), size=rng.integers(*lengths, endpoint=True))
+    images = digits.images[chosen].numpy()
+    while gaps is None and not all(_num_pieces(255 - image) == 1 for image in images):
+        chosen = rng.integers(len(digits.labels), size=len(chosen))
+        images = digits.images[chosen].numpy()
+    gap = touching(images) if gaps is None else int(rng.integers(*gaps, endpoint=True))
+    line = Image.fromarray(side_by_side(images, gap))
+    line = line.resize((4 * line.width, 4 * line.height), Image.Resampling.BICUBIC)
+    return line, digits.labels[chosen].tolist()
 
 
 def _row(kind: str, count: int, read: int, refused: int) -> dict:

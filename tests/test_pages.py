@@ -180,6 +180,22 @@ def test_distance_counts_the_fewest_changes(one, other, least):
     assert page_kinds.distance(one, other) == page_kinds.distance(other, one) == least
 
 
+@pytest.mark.parametrize(
+    "truth, text, share",
+    [
+        ("12\n34", "12\n34", 1),
+        ("1234", "12?4", 0.75),
+        ("1234", "124", 0.75),
+        ("12", "567890", 0),
+        ("12", "", 0),
+        ("", "", 1),
+        ("", "7", 0),
+    ],
+)
+def test_share_of_a_page_that_is_right(truth, text, share):
+    assert page_kinds.share_right(truth, text) == share
+
+
 def test_row_counts_digits_lines_and_silent_mistakes():
     """Read exactly, with a wrong digit, with a "?", not at all; and an answer on empty paper."""
     texts = ["12\n3", "45", "6", "78", ""]

@@ -56,6 +56,14 @@ def row(kind: str, scenes: Sequence[pages.Scene], texts: Sequence[str]) -> dict:
     }
 
 
+def share_right(truth: str, text: str) -> float:
+    """Return which share of a page's digits is right; without any, 1 if none is read, or else 0."""
+    truth, text = truth.replace("\n", ""), text.replace("\n", "")
+    if not truth:
+        return float(not text)
+    return 1 - min(distance(truth, text), len(truth)) / len(truth)
+
+
 def is_wrong(truth: str, text: str) -> bool:
     """Return whether a text has a mistake, and no sign of doubt."""
     return truth != text != "" and "?" not in text

@@ -40,7 +40,10 @@ TURNED_WELL = 0.7  # mean rating: a picture that reads worse after a turn is not
 
 @dataclass(frozen=True)
 class Choices:
-    """Settings that decide which finds are digits, chosen on pages by ``experiments.pages``.
+    """Settings that decide which finds are digits.
+
+    ``experiments.pages`` scores their values on drawn pages and plain numbers. These are near the
+    best but reject less: drawn pages have more print and stains than what people send.
 
     Attributes:
         refused: probability of "no digit" from which a find is rejected.
@@ -56,14 +59,14 @@ class Choices:
     """
 
     refused: float = REFUSAL_THRESHOLD
-    doubted: float = 0.8
+    doubted: float = 0.9
     weak: float = 0.65
     faint: float = 0.98
-    low: float = 0.2
+    low: float = 0.4
     high: float = 3.5
     pale: float = 0.25
     most_refused: float = 0.5
-    least_known: float = 0.2
+    least_known: float = 0.4
     impossible: float = 0.999
 
 
