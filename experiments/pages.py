@@ -22,7 +22,8 @@ from study import data
 from study.drawing.page_kinds import KINDS, is_wrong, scene, share_right, table
 from study.drawing.sprites import Writers
 from study.files import write_between, write_whole
-from study.reading.reader import Choices, Reader
+from study.reading.choices import Choices
+from study.reading.reader import Reader
 
 ROOT = Path(__file__).parent.parent
 SEED = 4  # of the plain numbers

@@ -13,10 +13,11 @@ from conftest import ROOT
 from study import data, weights
 from study.drawing import pages
 from study.drawing.sprites import Writers
+from study.reading.choices import Choices
 from study.reading.finds import Find, grouped
 from study.reading.lines import lines_of, slope
 from study.reading.looks import Look, look
-from study.reading.reader import Choices, Reader, Reading, _turned_back, classifies
+from study.reading.reader import Reader, Reading, _turned_back, classifies
 from study.reading.refining import halves, refined
 
 
@@ -371,23 +372,26 @@ def test_what_is_mostly_refused_is_not_read(classify):
 
 
 @pytest.mark.parametrize(
-    ("second", "text"),
+    ("second", "height", "text"),
     [
-        ((0.99, 0.99, 0.99), "111\n111"),
-        ((0.99, 0.01, 0.99), "111\n1?1"),
-        ((0.99, 0.0005, 0.99), "111\n11"),  # an operator
-        ((0.01, 0.99, 0.01), "111"),  # a word
-        ((0.01, 0.01, 0.01), "111"),
+        ((0.99, 0.99, 0.99), 40, "111\n111"),
+        ((0.99, 0.1, 0.99), 20, "111\n1?1"),
+        ((0.99, 0.0005, 0.99), 40, "111\n1?1"),  # as high as a digit
+        ((0.99, 0.0005, 0.99), 20, "111\n11"),  # an operator
+        ((0.01, 0.99, 0.01), 40, "111"),  # a word
+        ((0.01, 0.01, 0.01), 40, "111"),
     ],
 )
-def test_operators_and_lines_of_words_are_left_out(classify, second, text):
+def test_operators_and_lines_of_words_are_left_out(classify, second, height, text):
     shares = (0.99, 0.99, 0.99, *second)
-    digits = judged_digits([(share, 40, 0.9, 100) for share in shares], per_line=3)
+    heights = 40, 40, 40, 40, height, 40
+    finds = [(share, high, 0.9, 100) for share, high in zip(shares, heights, strict=True)]
+    digits = judged_digits(finds, per_line=3)
     found = Look(np.zeros((200, 200), np.uint8), *np.zeros((2, 200, 200)), [], 1.0, (0, 0))
     reader = Reader(None, classify, Choices(most_refused=0.5, impossible=0.999, least_known=0.5))
     assert reader.reading((200, 200), found, digits, 0).text == text
     strict = Reader(None, classify, Choices(most_refused=0.5, impossible=0.999, least_known=0.9))
-    expected = text if "11\n111" in text else ""
+    expected = text if text == "111\n111" else ""
     assert strict.reading((200, 200), found, digits, 0).text == expected
 
 

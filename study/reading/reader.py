@@ -12,11 +12,11 @@ from scipy import ndimage
 from torch import nn
 
 from study.data import NO_DIGIT, to_float
-from study.evaluation import REFUSAL_THRESHOLD
 from study.weights import load_model
 
+from .choices import Choices
 from .finder import load_finder
-from .finds import CORE, STROKE, Find
+from .finds import STROKE, Find
 from .form import IMAGE_SIZE, Prepared, as_picture, formed
 from .ink import ink_of, ink_of_thumbnail, without_specks
 from .levels import EIGHT, FULL_SIZE, grey_levels
@@ -34,40 +34,7 @@ TURNED_IF = 0.7  # mean rating: a picture that reads better is not turned
 RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
 FEW = 3  # digits: where there are more, they are too small for the rules
 NARROW = 0.2  # of the picture: a narrower line through all of it is not a digit
-APART = 1.5  # of a digit's height: a find without a core, further from all digits, is none
 TURNED_WELL = 0.7  # mean rating: a picture that reads worse after a turn is not turned, either
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Settings that decide which finds are digits.
-
-    ``experiments.pages`` scores their values on drawn pages and plain numbers. These are near the
-    best but reject less: drawn pages have more print and stains than what people send.
-
-    Attributes:
-        refused: probability of "no digit" from which a find is rejected.
-        doubted: probability of the digit below which a find is also rejected.
-        weak: a rejected find whose core is less probable than this is dropped.
-        faint: a find without a core is dropped unless its digit is at least this probable.
-        low, high: in median heights: finds outside this range are dropped.
-        pale: in median contrasts: paler finds are dropped, such as print on the other side.
-        most_refused: share of rejected finds above which a line is words, and is left out.
-        least_known: share of digits among all finds below which nothing is read.
-        impossible: probability of "no digit" from which a find in a line of digits is an operator,
-            say, and is left out.
-    """
-
-    refused: float = REFUSAL_THRESHOLD
-    doubted: float = 0.9
-    weak: float = 0.65
-    faint: float = 0.98
-    low: float = 0.4
-    high: float = 3.5
-    pale: float = 0.25
-    most_refused: float = 0.5
-    least_known: float = 0.4
-    impossible: float = 0.999
 
 
 @dataclass(frozen=True)
@@ -241,61 +208,30 @@ class Reader:
         return best, refined(best.finds, self.classify)
 
     def _is_good(self, seen: Look) -> bool:
-        known = [self._known(digit) for digit in judged(seen.finds, self.classify)]
+        known = [self.choices.knows(digit) for digit in judged(seen.finds, self.classify)]
         return sum(known) > GOOD * len(known)
-
-    def _known(self, digit: Judged) -> bool:
-        least = self.choices.doubted if digit.find.core > CORE else self.choices.faint
-        return digit.best >= least and 1 - digit.score < self.choices.refused
-
-    def _kept(self, digits: Sequence[Judged]) -> list[Judged]:
-        """Drop what is much lower, higher or paler than most, and what no network believes."""
-        known = [digit.find for digit in digits if self._known(digit)]
-        if not known:
-            return list(digits)
-        median = float(np.median([find.height for find in known]))
-        lowest, highest = self.choices.low * median, self.choices.high * median
-        palest = self.choices.pale * float(np.median([find.contrast for find in known]))
-        certain = [find for find in known if find.core > CORE]
-        return [
-            digit
-            for digit in digits
-            if lowest <= digit.find.height <= highest
-            and digit.find.contrast >= palest
-            and (self._known(digit) or digit.find.core >= self.choices.weak)
-            and (digit.find.core > CORE or any(_beside(digit.find, one) for one in certain))
-        ]
 
     def reading(
         self, shape: tuple[int, int], seen: Look, digits: list[Judged], turns: int
     ) -> Reading:
         """Decide which finds are digits (see ``seen``), and arrange them in lines."""
-        kept = self._kept([digit for digit in digits if not _is_fold(digit.find, seen)])
+        kept = self.choices.kept([one for one in digits if not _is_fold(one.find, seen)])
         size = np.array(shape[:: -1 if turns % 2 == 0 else 1] * 2, float)
         boxes = np.array([seen.box(digit.find) for digit in kept]).reshape(-1, 4)
         shares = [_turned_back(box / size, turns) for box in boxes]
         read = [self._digit(digit, share) for digit, share in zip(kept, shares, strict=True)]
         maps = {"ink of digits": seen.ink, "middles of digits": seen.core}
         steps = {"picture": seen.level} | {n: as_picture(255 * part) for n, part in maps.items()}
-        lines = [
-            self._without_operators(line)
-            for line in ([read[i] for i in line] for line in lines_of(boxes))
-            if _num_refused(line) <= self.choices.most_refused * len(line)
-        ]
-        if not lines or _num_refused(read) > (1 - self.choices.least_known) * len(read):
+        lines = self.choices.numbers(kept, lines_of(boxes))
+        if not lines:
             none = [one for one in read if one.digit is None]
             largest = max(none, key=lambda one: one.prepared.image.sum(), default=None)
             return Reading([], steps, largest, turns)
-        return Reading(lines, steps, None, turns)
-
-    def _without_operators(self, line: Sequence[Digit]) -> list[Digit]:
-        """A line without what is certainly no digit."""
-        least = self.choices.impossible
-        return [one for one in line if one.digit is not None or one.probabilities[NO_DIGIT] < least]
+        return Reading([[read[i] for i in line] for line in lines], steps, None, turns)
 
     def _digit(self, one: Judged, box: np.ndarray) -> Digit:
         closest = int(one.probabilities[:NO_DIGIT].argmax())
-        known = closest if self._known(one) else None
+        known = closest if self.choices.knows(one) else None
         prepared = replace(one.prepared, box=tuple(box.clip(0, 1).tolist()))
         return Digit(known, closest, one.probabilities, prepared, one.find.core)
 
@@ -343,17 +279,6 @@ def _is_fold(find: Find, seen: Look) -> bool:
     down = find.top <= rim and find.bottom >= height - rim and find.width < NARROW * width
     across = find.left <= rim and find.right >= width - rim and find.height < NARROW * height
     return down or across
-
-
-def _beside(find: Find, other: Find) -> bool:
-    """Whether a find may stand beside another in a line."""
-    gap = max(find.left, other.left) - min(find.right, other.right)
-    away = abs(find.top + find.bottom - other.top - other.bottom) / 2
-    return gap < APART * other.height and away < other.height / 2
-
-
-def _num_refused(digits: Sequence[Digit]) -> int:
-    return sum(digit.digit is None for digit in digits)
 
 
 def _rating(digits: Sequence[Judged]) -> float:
