@@ -13,6 +13,7 @@ from conftest import ROOT
 from study import data, weights
 from study.drawing import pages
 from study.drawing.sprites import Writers
+from study.reading import looks
 from study.reading.choices import Choices
 from study.reading.finds import Find, grouped
 from study.reading.lines import lines_of, slope
@@ -289,6 +290,31 @@ def test_tiny_pictures_are_enlarged():
     found = look(Stub(), sheet((40, 40), (10, 30, 18, 23)))
     (find,) = found.finds
     assert found.factor > 1 and found.box(find) == pytest.approx((18, 10, 23, 30), abs=1)
+
+
+def test_small_digits_of_small_pictures_are_enlarged():
+    found = look(Stub(), sheet((160, 220), (60, 74, 100, 104)))
+    (find,) = found.finds
+    assert found.factor > 2 and 40 <= find.height <= 50
+    assert found.box(find) == pytest.approx((100, 60, 104, 74), abs=1)
+
+
+class Textured(Stub):
+    """A finder that takes everything for digits as soon as it looks closer."""
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        found = super().__call__(batch)
+        if len(self.shapes) > 1:
+            rows, columns = (torch.arange(side) % 16 < 8 for side in batch.shape[2:])
+            found[:] = 20 * (rows[:, None] & columns).float() - 10
+        return found
+
+
+def test_a_closer_look_that_finds_only_texture_is_not_taken(monkeypatch):
+    level = sheet((1500, 2000), (700, 790, 900, 930))
+    assert len(look(Textured(), level).finds) == 1
+    monkeypatch.setattr(looks, "MORE", 1000)
+    assert len(look(Textured(), level).finds) > 100
 
 
 # --- Reading ---

@@ -42,7 +42,7 @@ class Choices:
     high: float = 3.5
     pale: float = 0.25
     most_refused: float = 0.5
-    least_known: float = 0.4
+    least_known: float = 0.5
     impossible: float = 0.99
 
     def knows(self, digit: Judged) -> bool:

@@ -1,5 +1,6 @@
 """Coarse to fine: where in a picture digits are, and maps of that part in which they are large."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -79,10 +80,11 @@ def look(
     """
     whole = 0, 0, level.shape[1], level.shape[0]
     first = min(max(1.0, TINY / max(level.shape)), (FIRST / level.size) ** 0.5)
-    seen = (Look.at(finder, level, factor, whole) for factor in _scales(level, first))
-    best = next(filter(is_good, seen), None)
+    seen = Look.at(finder, level, first, whole)
+    others = (Look.at(finder, level, factor, whole) for factor in _other_scales(level, first))
+    best = next(filter(is_good, itertools.chain([seen], others)), None)
     if best is None:
-        return Look.at(finder, level, first, whole)
+        return seen
     for _ in range(2):
         if not best.finds or best.height >= SMALL:
             break
@@ -98,12 +100,12 @@ def look(
     return best
 
 
-def _scales(level: np.ndarray, first: float) -> list[float]:
-    """The scales at which to look until something is seen: the first, finer ones, coarser ones."""
+def _other_scales(level: np.ndarray, first: float) -> list[float]:
+    """The scales at which to look when the first shows nothing: finer, then coarser ones."""
     most = min(2.0, (LARGEST / level.size) ** 0.5)
     finer = [min(most, first * times) for times in (2, 4) if first * times / 2 < most / FINER]
     least = 40 / max(level.shape)
-    return [first, *finer, *(first * times for times in (0.5, 0.25) if first * times > least)]
+    return finer + [first * times for times in (0.5, 0.25) if first * times > least]
 
 
 def _around(look: Look, shape: tuple[int, int]) -> tuple[int, int, int, int]:
