@@ -19,6 +19,7 @@ REACH = 0.8  # of a core's height: a piece that is further away belongs to no di
 ONE_OWNER = 0.85  # of a piece's ink: a core that has this share gets all of it
 LEAST_INK = 5  # pixels of strokes in a digit
 DIGIT = 1.7  # height of a digit, in heights of its core
+AROUND = 0.7  # of a digit's height: how far around a pixel its paper is looked for
 LEAST_HEIGHT = 0.55  # of a digit: a piece without a core that is lower is not a digit
 DARK = 0.4  # of full ink: what may be a line around something
 GAP = 0.02  # of its width or height: a frame with wider gaps is open
@@ -121,10 +122,9 @@ def grouped(level: np.ndarray, ink: np.ndarray, core: np.ndarray) -> list[Find]:
 def _cores(core: np.ndarray) -> tuple[np.ndarray, int]:
     """Number the cores, int (height, width); 0 is between them."""
     cores, count = ndimage.label(core > CORE, EIGHT)
-    numbers = np.arange(1, count + 1)
     if not count:
         return cores, 0
-    good = ndimage.maximum(core, cores, numbers) > PEAK
+    good = np.bincount(cores[core > PEAK], minlength=count + 1)[1:] > 0
     good &= np.bincount(cores.ravel())[1:] >= LEAST_CORE
     renumbered = np.concatenate([[0], np.where(good, good.cumsum(), 0)])
     return renumbered[cores], int(good.sum())
@@ -196,8 +196,8 @@ def _shares(level: np.ndarray, ink: np.ndarray, height: float) -> np.ndarray:
     """How much darker each pixel is than the paper around it, in grey levels."""
     level = level.astype(np.float32)
     paper = (ink < 0.1).astype(np.float32) + 1e-4
-    reach = max(2.0, 0.2 * height)
-    around = ndimage.gaussian_filter(level * paper, reach) / ndimage.gaussian_filter(paper, reach)
+    size = max(7, round(AROUND * height))
+    around = ndimage.uniform_filter(level * paper, size) / ndimage.uniform_filter(paper, size)
     return around - level
 
 

@@ -30,11 +30,11 @@ ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
 GOOD = 0.1  # of the finds of a look: with fewer digits, it is worth looking at another scale
 TURNS_FROM = 4  # digits, in a line after the turn: with fewer, a picture is never turned
-TURNED_IF = 0.7  # mean rating: a picture that reads better is not turned
+TURNED_IF = 0.1  # of the finds: unless about as many are certainly digits, nothing is turned
+BETTER = 0.2  # by how much both ratings together, each up to 1, must rise to turn a picture
 RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
 FEW = 3  # digits: where there are more, they are too small for the rules
 NARROW = 0.2  # of the picture: a narrower line through all of it is not a digit
-TURNED_WELL = 0.7  # mean rating: a picture that reads worse after a turn is not turned, either
 
 
 @dataclass(frozen=True)
@@ -189,12 +189,26 @@ class Reader:
         level = grey_levels(picture, FULL_SIZE)
         seen, digits = self._looked(level)
         turns = 0
-        if len(digits) >= TURNS_FROM and _rating(digits) < TURNED_IF:
-            turn = max((1, 2, 3), key=lambda turn: self._promise(_turned(seen.level, turn)))
+        turn = self._better_turn(seen, digits) if len(digits) >= TURNS_FROM else 0
+        if turn:
             other, found = self._looked(_turned(level, turn))
-            if _longest_line(other, found) >= TURNS_FROM and _rating(found) > TURNED_WELL:
+            if _longest_line(other, found) >= TURNS_FROM:
                 turns, seen, digits = turn, other, found
         return level.shape, seen, digits, turns
+
+    def _better_turn(self, seen: Look, digits: list[Judged]) -> int:
+        """After how many quarter turns a picture reads clearly better; 0 if it does not.
+
+        It is only looked at again if, turned by themselves, its finds look much like digits.
+        """
+        images = np.stack([digit.prepared.image for digit in digits])
+        turned = [self.classify(_turned(images, turn)) for turn in range(4)]
+        certain = np.array([(some[:, :NO_DIGIT].max(1) > CERTAIN).mean() for some in turned])
+        if certain[1:].max() < certain[0] - TURNED_IF:
+            return 0
+        ratings = certain + [self._promise(_turned(seen.level, turn)) for turn in range(4)]
+        turn = int(ratings.argmax())
+        return turn if ratings[turn] > ratings[0] + BETTER else 0
 
     def _promise(self, level: np.ndarray) -> float:
         """How well a picture reads at a single look, which is no large one."""
@@ -263,8 +277,8 @@ def _one_piece(small: np.ndarray) -> np.ndarray | None:
 
 
 def _turned(level: np.ndarray, turns: int) -> np.ndarray:
-    """Grey levels after quarter turns counterclockwise."""
-    return np.ascontiguousarray(np.rot90(level, turns))
+    """Grey levels (..., height, width) after quarter turns counterclockwise."""
+    return np.ascontiguousarray(np.rot90(level, turns, (-2, -1)))
 
 
 def _longest_line(seen: Look, digits: Sequence[Judged]) -> int:
