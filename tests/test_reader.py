@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from conftest import ROOT
+from experiments.scenes import side_by_side
 from study import data, weights
 from study.drawing import pages
 from study.drawing.sprites import Writers
@@ -19,7 +20,7 @@ from study.reading.finds import Find, grouped
 from study.reading.lines import lines_of, slope
 from study.reading.looks import Look, look
 from study.reading.reader import Reader, Reading, _turned_back, classifies
-from study.reading.refining import halves, refined
+from study.reading.refining import Judged, halves, judged, refined
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,14 @@ def seen(scene: pages.Scene) -> Look:
     return Look(scene.level, scene.ink, core, finds, 1.0, (0, 0))
 
 
+def refine(finds: list[Find], classify) -> list[Judged]:
+    return refined(judged(finds, classify), classify)
+
+
 def read(scene: pages.Scene, classify) -> str:
     found = seen(scene)
     reader = Reader(None, classify, Choices(doubted=0.5))
-    return reader.reading(scene.level.shape, found, refined(found.finds, classify), 0).text
+    return reader.reading(scene.level.shape, found, refine(found.finds, classify), 0).text
 
 
 def test_pages_are_read_where_the_finder_makes_no_mistake(writers, classify):
@@ -145,34 +150,34 @@ def find_of(ink: np.ndarray, left: int = 0, top: int = 0) -> Find:
 
 def test_what_is_no_digit_is_cut_into_two_that_are():
     ink = strokes((0, 80, 0, 10), (40, 46, 0, 100), (0, 80, 90, 100), shape=(80, 100))
-    parts = refined([find_of(ink)], scoring(is_narrow))
+    parts = refine([find_of(ink)], scoring(is_narrow))
     assert len(parts) == 2 and all(part.score == 1 for part in parts)
     assert sum(part.find.ink.sum() for part in parts) == pytest.approx(ink.sum())
-    (whole,) = refined([find_of(ink)], scoring(lambda image: True))
+    (whole,) = refine([find_of(ink)], scoring(lambda image: True))
     assert whole.find.width == 100
 
 
 def test_halves_of_one_digit_are_joined_and_two_digits_are_not():
     half = strokes((0, 80, 0, 30), shape=(80, 30))
     finds = [find_of(half), find_of(half, left=48)]
-    (whole,) = refined(finds, scoring(lambda image: not is_narrow(image)))
+    (whole,) = refine(finds, scoring(lambda image: not is_narrow(image)))
     assert (whole.find.left, whole.find.right) == (0, 78)
-    assert len(refined(finds, scoring(is_narrow))) == 2
+    assert len(refine(finds, scoring(is_narrow))) == 2
     apart = [find_of(half), find_of(half, left=90)]
-    assert len(refined(apart, scoring(lambda image: not is_narrow(image)))) == 2
+    assert len(refine(apart, scoring(lambda image: not is_narrow(image)))) == 2
 
 
 def test_a_digit_is_freed_of_the_ring_around_it():
     rows, columns = np.indices((100, 100))
     ring = (np.abs(np.hypot(rows - 50, columns - 50) - 45) < 3).astype(np.float32)
     bar = strokes((30, 70, 46, 54), shape=(100, 100))
-    (freed,) = refined([find_of(np.maximum(ring, bar))], scoring(is_narrow))
+    (freed,) = refine([find_of(np.maximum(ring, bar))], scoring(is_narrow))
     assert (freed.find.left, freed.find.top, freed.find.height) == (46, 30, 40)
     assert freed.score == 1
 
 
 def test_two_digits_in_one_find_are_both_kept():
-    (one, other) = refined(
+    (one, other) = refine(
         [find_of(strokes((0, 80, 0, 10), (0, 80, 60, 70), shape=(80, 70)))], scoring(is_narrow)
     )
     assert {one.find.left, other.find.left} == {0, 60}
@@ -181,10 +186,10 @@ def test_two_digits_in_one_find_are_both_kept():
 
 def test_parts_below_each_other_are_one_digit():
     parts = [find_of(strokes((0, 30, 0, 8), shape=(30, 8)), top=31 * i) for i in range(3)]
-    (whole,) = refined(parts, scoring(is_narrow))
+    (whole,) = refine(parts, scoring(is_narrow))
     assert (whole.find.top, whole.find.bottom) == (0, 92)
     beside = [find_of(strokes((0, 30, 0, 8), shape=(30, 8)), left=31 * i) for i in range(3)]
-    assert len(refined(beside, scoring(is_narrow))) == 3
+    assert len(refine(beside, scoring(is_narrow))) == 3
 
 
 def test_a_dot_and_a_zero_are_not_cut():
@@ -362,7 +367,7 @@ def judged_digits(scores: list[tuple[float, int, float, float]], *, per_line: in
     def classify(images: np.ndarray) -> np.ndarray:
         return rows if len(images) == len(rows) else none[: len(images)]
 
-    return refined(finds, classify)
+    return refine(finds, classify)
 
 
 @pytest.mark.parametrize(
@@ -467,6 +472,28 @@ def test_of_two_finds_one_is_a_digit_if_the_rules_say_so(classify, digits, seen,
     one = reader._formed(np.zeros((9, 9)), np.ones((9, 9)))[0]
     line = [replace(one, digit=int(name)) for name in seen]
     assert reader._with_rules(np.asarray(seven), Reading([line], {})).text == text
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pages_are_turned_until_they_can_be_read(digits, seed):
+    chosen = np.random.default_rng(seed).integers(len(digits[1].labels), size=(3, 5))
+    lines = [side_by_side(digits[1].images[line].numpy(), 8) for line in chosen]
+    width = max(line.shape[1] for line in lines)
+    lines = [np.pad(line, [(6, 6), (9, 9 + width - line.shape[1])], "edge") for line in lines]
+    page = np.asarray(Image.fromarray(np.concatenate(lines)).resize((600, 480)))
+    texts = set()
+    for turns in range(4):
+        reading = Reader.saved(ROOT).read(np.rot90(page, -turns))
+        assert reading.turns == turns
+        texts.add(reading.text)
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_one_digit_is_never_turned(digits, index):
+    page = np.pad(255 - digits[1].images[index].numpy(), 40, constant_values=255)
+    page = np.asarray(Image.fromarray(page).resize((400, 400)))
+    assert all(Reader.saved(ROOT).read(np.rot90(page, turns)).turns == 0 for turns in range(4))
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

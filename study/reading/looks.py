@@ -22,7 +22,7 @@ FINER = 1.2  # times as large: less is no reason to look again
 FEWER, MORE = 0.5, 4  # times the digits found before: a look that finds fewer or more is worse
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
     """A part of a picture at some scale, and what is found there.
 

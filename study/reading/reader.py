@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 SAVED = "finder.pt", "robust.pt"  # in models/
 GOOD = 0.1  # of the finds of a look: with fewer digits, it is worth looking at another scale
 TURNS_FROM = 4  # digits, in a line after the turn: with fewer, a picture is never turned
-TURNED_IF = 0.1  # of the finds: unless about as many are certainly digits, nothing is turned
+UPRIGHT = 0.6  # of the finds: with more that are certainly digits, a picture is not turned
+TURNED_IF = 0.1  # of the finds: nor if, turned, so many fewer are certainly digits
 BETTER = 0.2  # by how much both ratings together, each up to 1, must rise to turn a picture
 RULES = "picture", "light evened", "lines removed", "ink found", "frame and print removed"
 FEW = 3  # digits: where there are more, they are too small for the rules
@@ -199,8 +200,11 @@ class Reader:
     def _better_turn(self, seen: Look, digits: list[Judged]) -> int:
         """After how many quarter turns a picture reads clearly better; 0 if it does not.
 
-        It is only looked at again if, turned by themselves, its finds look much like digits.
+        It is only looked at again if few of its finds are certainly digits, and, turned by
+        themselves, about as many are.
         """
+        if np.mean([digit.best > CERTAIN for digit in digits]) > UPRIGHT:
+            return 0
         images = np.stack([digit.prepared.image for digit in digits])
         turned = [self.classify(_turned(images, turn)) for turn in range(4)]
         certain = np.array([(some[:, :NO_DIGIT].max(1) > CERTAIN).mean() for some in turned])
@@ -218,12 +222,15 @@ class Reader:
 
     def _looked(self, level: np.ndarray) -> tuple[Look, list[Judged]]:
         """The last look at a picture, and its finds."""
-        best = look(self.finder, level, self._is_good)
-        return best, refined(best.finds, self.classify)
+        known: dict[Look, list[Judged]] = {}
 
-    def _is_good(self, seen: Look) -> bool:
-        known = [self.choices.knows(digit) for digit in judged(seen.finds, self.classify)]
-        return sum(known) > GOOD * len(known)
+        def is_good(seen: Look) -> bool:
+            known[seen] = judged(seen.finds, self.classify)
+            return sum(map(self.choices.knows, known[seen])) > GOOD * len(known[seen])
+
+        best = look(self.finder, level, is_good)
+        digits = known[best] if best in known else judged(best.finds, self.classify)
+        return best, refined(digits, self.classify)
 
     def reading(
         self, shape: tuple[int, int], seen: Look, digits: list[Judged], turns: int

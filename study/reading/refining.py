@@ -59,9 +59,8 @@ def judged(finds: Sequence[Find], classify: Classify) -> list[Judged]:
     return [Judged(*parts) for parts in zip(finds, forms, probabilities, strict=True)]
 
 
-def refined(finds: Sequence[Find], classify: Classify) -> list[Judged]:
+def refined(digits: list[Judged], classify: Classify) -> list[Judged]:
     """Return finds as the classifier sees digits in them; those that are fine stay as they are."""
-    digits = judged(finds, classify)
     if not digits:
         return []
     whole = _one(digits, classify)
