@@ -16,7 +16,6 @@ from .page_marks import write_words
 from .sheet import UNITS, Sheet, log_uniform
 
 FAINTEST = 0.1  # of the paper's light: contrast of ink that can barely be seen
-CLEAN = 0.12  # of the pages that are photographed: scans, whose paper and light do not show
 LEAST = 15  # grey levels: the same before light and shadows
 
 
@@ -28,10 +27,10 @@ def photographed(rng: np.random.Generator, sheet: Sheet, test: bool, kind: str) 
         kind: of ``pages.KINDS``; a "canvas" is mostly plain and clean.
     """
     canvas = kind == "canvas"
-    plain = rng.random() < (0.8 if canvas else CLEAN)
-    base = rng.uniform(240, 255) if canvas or plain else rng.uniform(100, 255)
+    plain = canvas and rng.random() < 0.8
+    base = rng.uniform(240, 255) if canvas else rng.uniform(100, 255)
     contrast = rng.uniform(0.4, 1) if rng.random() < 0.8 else log_uniform(rng, FAINTEST, 0.4)
-    contrast = rng.uniform(0.5, 1) if canvas or plain else max(contrast, LEAST / base)
+    contrast = rng.uniform(0.5, 1) if canvas else max(contrast, LEAST / base)
     light = _inked(rng, sheet, contrast)
     if not plain:
         light = _on_paper(rng, sheet, light, test, contrast)

@@ -125,7 +125,7 @@ def _block(
 ) -> None:
     """Write lines below one another, which may all slope."""
     rows, columns = sheet.ink.shape
-    gap = rng.uniform(-0.12, 0.35) if rng.random() < 0.7 else log_uniform(rng, 0.35, 2.5)
+    gap = rng.uniform(-0.08, 0.35) if rng.random() < 0.75 else rng.uniform(0.35, 1.3)
     pitch = rng.uniform(1.2, 1.7) if rng.random() < 0.7 else rng.uniform(1.7, 2.6)
     if num_lines[0] == 1:
         height = log_uniform(rng, 10, 60) if rng.random() < 0.65 else log_uniform(rng, 30, 200)
@@ -148,14 +148,13 @@ def _block(
         for side, total in ((width, columns), (tall, rows))
     ]
     signs = rng.random() < 0.35 or signs
-    groups, uneven = rng.random() < 0.15, rng.random() < 0.25
+    groups = rng.random() < 0.15
     for line in range(count):
         digits = length if rng.random() < 0.5 else int(rng.integers(1, length + 1))
         indent = rng.normal(0, 0.2) * height if rng.random() < 0.8 else rng.uniform(0, width / 2)
         x, y = indent - width / 2, (line - (count - 1) / 2) * pitch * height
         left = middle[0] + x * cosine - y * sine, middle[1] + x * sine + y * cosine
-        high = height * (log_uniform(rng, 0.6, 1) if uneven else 1)
-        look = _Line(*left, high, digits, angle, gap, groups, line, signs, uneven)
+        look = _Line(*left, height, digits, angle, gap, groups, line, signs)
         _write(rng, sheet, writer, look)
 
 
@@ -176,7 +175,6 @@ class _Line:
         groups: whether some gaps are wider.
         number: of the line.
         signs: whether there are operators and points between its digits and after the last.
-        uneven: whether its digits differ more in size, and stand higher and lower.
     """
 
     x: float
@@ -188,7 +186,6 @@ class _Line:
     groups: bool
     number: int
     signs: bool = False
-    uneven: bool = False
 
     def place(self, at: float) -> tuple[float, float]:
         """Return where the middle of the line is, ``at`` pixels from its left end."""
@@ -210,16 +207,15 @@ def _write_digit(
     rng: np.random.Generator, sheet: Sheet, writer: Writer, line: _Line, at: float, turn: float
 ) -> float:
     """Write one digit, or something crossed out; return how far the line moves on."""
-    height = line.height * math.exp(rng.normal(0, 0.25 if line.uneven else 0.08))
+    height = line.height * math.exp(rng.normal(0, 0.08))
     crossed_out = rng.random() < CROSSED_OUT
     if crossed_out:
         cover = writer.mark(rng, "crossed out", height, line.height)
     else:
         label, cover = writer.digit(rng, height, turn)
     rows, columns = cover.shape
-    shift = 0.15 if line.uneven else 0.06
     x, y = line.place(at + columns / 2)
-    x, y = x - columns / 2, y + rng.normal(0, shift) * line.height - rows / 2
+    x, y = x - columns / 2, y + rng.normal(0, 0.06) * line.height - rows / 2
     if crossed_out:
         sheet.mark(cover, x, y)
     else:
