@@ -203,14 +203,17 @@ class Reader:
         It is only looked at again if few of its finds are certainly digits, and, turned by
         themselves, about as many are.
         """
-        if np.mean([digit.best > CERTAIN for digit in digits]) > UPRIGHT:
+        certain = [np.mean([digit.best > CERTAIN for digit in digits])]
+        if certain[0] > UPRIGHT:
             return 0
         images = np.stack([digit.prepared.image for digit in digits])
-        turned = [self.classify(_turned(images, turn)) for turn in range(4)]
-        certain = np.array([(some[:, :NO_DIGIT].max(1) > CERTAIN).mean() for some in turned])
-        if certain[1:].max() < certain[0] - TURNED_IF:
+        for turn in (1, 2, 3):
+            probabilities = self.classify(_turned(images, turn))
+            certain.append((probabilities[:, :NO_DIGIT].max(1) > CERTAIN).mean())
+        if max(certain[1:]) < certain[0] - TURNED_IF:
             return 0
-        ratings = certain + [self._promise(_turned(seen.level, turn)) for turn in range(4)]
+        promises = [self._promise(_turned(seen.level, turn)) for turn in range(4)]
+        ratings = np.add(certain, promises)
         turn = int(ratings.argmax())
         return turn if ratings[turn] > ratings[0] + BETTER else 0
 
